@@ -1,0 +1,20 @@
+/* The one list of subsystems. A line here, csrc/<stem>.c with
+   ux_open_<stem>, lua/unixipc/<stem>.lua, and it exists. */
+#ifndef UX_BASE_MODULES_H
+#define UX_BASE_MODULES_H
+
+#include <lua.h>
+
+#define UX_MODULES(X) \
+  X(errno) \
+  X(fifo) \
+  X(pipe) \
+  X(poll) \
+  X(process) \
+  X(stream)
+
+#define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
+UX_MODULES(UX_DECLARE_OPEN)
+#undef UX_DECLARE_OPEN
+
+#endif

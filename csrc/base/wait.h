@@ -1,0 +1,27 @@
+/* The one loop under every call that can block. First try without blocking;
+   when that says EAGAIN come here, and try again after. While it waits,
+   signal handlers run on L and may raise: hold no lock and nothing malloc'ed
+   that only you know of. */
+#ifndef UX_BASE_WAIT_H
+#define UX_BASE_WAIT_H
+
+#include "base/deadline.h"
+
+#include <poll.h>
+
+/* Sleeps until one of the descriptors is ready (0, with revents set), the
+   deadline passed (ETIMEDOUT), handlers ran (EINTR) or poll failed. */
+int ux_wait_fds(lua_State *L, struct pollfd *fds, nfds_t count,
+                struct ux_deadline *deadline);
+
+/* The same for one descriptor. */
+int ux_wait_fd(lua_State *L, int fd, short events,
+               struct ux_deadline *deadline);
+
+/* Sleeps in a system call that only a signal can end: msgrcv, flock, opening
+   a FIFO. `call` makes it and returns 0 or the errno; it must not touch L.
+   Returns what `call` returned, ETIMEDOUT, or EINTR when handlers ran. */
+int ux_wait_call(lua_State *L, int (*call)(void *arg), void *arg,
+                 struct ux_deadline *deadline);
+
+#endif

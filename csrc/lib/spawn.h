@@ -1,0 +1,36 @@
+/* Starting a program: fork, a few calls in the child, exec, in a time that
+   does not grow with the memory of this process (vfork). */
+#ifndef UX_LIB_SPAWN_H
+#define UX_LIB_SPAWN_H
+
+#include "lib/feature.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* In the child `to` is what `from` is here. */
+struct ux_spawn_fd {
+  int from, to;
+  int spare; /* the child's own */
+};
+
+struct ux_spawn {
+  const char *const *paths; /* tried in turn; NULL at the end */
+  char *const *argv;
+  char *const *envp;
+  const char *cwd;         /* NULL: as here */
+  struct ux_spawn_fd *fds; /* in ascending order of `to` */
+  size_t fd_count;
+  bool is_session; /* setsid */
+  bool is_group;   /* setpgid to `group`; 0 is a new group of its own */
+  pid_t group;
+};
+
+/* Standard input, output and error pass on unless they are in `fds`; of all
+   other descriptors the child gets those in `fds` alone. Returns 0 and the
+   pid; or the errno of what failed, here or in the child, and its name in
+   *call. Nothing is left then: the child is reaped. */
+int ux_spawn(struct ux_spawn *s, pid_t *pid, const char **call);
+
+#endif

@@ -1,0 +1,597 @@
+/***
+Processes: fork, spawn, wait, and who we are.
+@module unixipc.process
+*/
+#include "base/class.h"
+#include "base/constants.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/modules.h"
+#include "base/process_id.h"
+#include "base/wait.h"
+#include "lib/clock.h"
+#include "lib/spawn.h"
+#include "spawn_plan.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct process {
+  struct ux_object head;
+  pid_t pid;
+  int pidfd; /* -1 where the system has none */
+  bool is_reaped;
+  siginfo_t status; /* once reaped */
+};
+
+/* User values. */
+enum {
+  STREAMS = 1, /* a table: stdin, stdout, stderr */
+  NAME = 2,    /* of the program */
+};
+
+static const struct ux_class process_class;
+
+static struct process *check_process(lua_State *L) {
+  return ux_check_open(L, 1, &process_class);
+}
+
+static const char *name_of(lua_State *L, int index) {
+  lua_getiuservalue(L, index, NAME);
+  return lua_tostring(L, -1);
+}
+
+/* ---- pidfd --------------------------------------------------------------------- */
+
+static int open_pidfd(pid_t pid) {
+#if defined(UX_HAVE_PIDFD) && defined(SYS_pidfd_open)
+  return (int)syscall(SYS_pidfd_open, pid, 0); /* is close-on-exec */
+#else
+  (void)pid;
+  return -1;
+#endif
+}
+
+/* Through the pidfd a signal cannot hit a stranger who got the number. */
+static int send_signal(const struct process *p, int sig) {
+#if defined(UX_HAVE_PIDFD) && defined(SYS_pidfd_send_signal)
+  if (p->pidfd >= 0)
+    return syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, 0) == 0
+             ? 0
+             : errno;
+#endif
+  return kill(p->pid, sig) == 0 ? 0 : errno;
+}
+
+/* ---- reaping --------------------------------------------------------------------- */
+
+/* EAGAIN: it is still running. */
+static int try_reap(struct process *p) {
+  siginfo_t status = {.si_pid = 0};
+  if (p->is_reaped) return 0;
+  if (waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOHANG) != 0)
+    return errno;
+  if (status.si_pid == 0) return EAGAIN;
+  p->status = status;
+  p->is_reaped = true;
+  return 0;
+}
+
+/* Sleeps until the child ends, without a pidfd. It is not taken yet. */
+static int wait_exit(void *arg) {
+  const struct process *p = arg;
+  siginfo_t status;
+  return waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOWAIT) == 0
+           ? 0
+           : errno;
+}
+
+static int wait_for_exit(lua_State *L, struct process *p,
+                         struct ux_deadline *deadline) {
+  if (deadline->left == 0) return ETIMEDOUT;
+  if (p->pidfd < 0) return ux_wait_call(L, wait_exit, p, deadline);
+  return ux_wait_fd(L, p->pidfd, POLLIN, deadline);
+}
+
+/* Children whose objects are gone while they run: their ends are taken
+   whenever a process is started or let go. Never their number's next bearer:
+   while a child is not reaped its number is its own. */
+static struct {
+  pid_t *pids;
+  size_t count, size;
+  pid_t owner;
+} abandoned;
+
+static void reap_abandoned(void) {
+  if (abandoned.owner != ux_process_id()) abandoned.count = 0;
+  for (size_t i = 0; i < abandoned.count;) {
+    if (waitpid(abandoned.pids[i], NULL, WNOHANG) == 0)
+      i++;
+    else
+      abandoned.pids[i] = abandoned.pids[--abandoned.count];
+  }
+}
+
+/* Without memory the child stays a zombie until we end: no worse. */
+static void abandon(pid_t pid) {
+  reap_abandoned();
+  if (abandoned.count == abandoned.size) {
+    size_t size = abandoned.size * 2 + 8;
+    pid_t *pids = realloc(abandoned.pids, size * sizeof *pids);
+    if (pids == NULL) return;
+    abandoned.pids = pids;
+    abandoned.size = size;
+  }
+  abandoned.owner = ux_process_id();
+  abandoned.pids[abandoned.count++] = pid;
+}
+
+/* ---- the object ------------------------------------------------------------------- */
+
+/* Pushes a closed Process. The streams are the table at the given stack
+   index; 0 for none. */
+static struct process *new_process(lua_State *L, int streams) {
+  struct process *p = ux_new(L, &process_class);
+  p->pidfd = -1;
+  if (streams == 0)
+    lua_newtable(L);
+  else
+    lua_pushvalue(L, streams);
+  lua_setiuservalue(L, -2, STREAMS);
+  return p;
+}
+
+static void set_process(struct process *p, pid_t pid) {
+  p->pid = pid;
+  p->head.open = true;
+  p->pidfd = open_pidfd(pid);
+}
+
+/***
+Lets go of the child: it is not killed and not waited for, and when it ends its
+status is taken and dropped. The streams that lead to it stay open. Also what
+`<close>` and the collector do.
+@function Process:close
+@treturn boolean true
+*/
+static int l_close(lua_State *L) {
+  struct process *p = ux_check(L, 1, &process_class);
+  if (p->head.open) {
+    p->head.open = false;
+    ux_fd_close(&p->pidfd);
+    if (ux_is_owner(&p->head) && try_reap(p) == EAGAIN) abandon(p->pid);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static bool is_exit(const struct process *p) {
+  return p->status.si_code == CLD_EXITED;
+}
+
+static void describe(lua_State *L, const void *self) {
+  const struct process *p = self;
+  const char *name = name_of(L, 1);
+  lua_pushfstring(L, "process pid=%d%s%s", (int)p->pid, name ? " " : "",
+                  name ? name : "");
+  if (!p->is_reaped) return;
+  if (is_exit(p))
+    lua_pushfstring(L, " (exit %d)", p->status.si_status);
+  else {
+    ux_push_signal(L, p->status.si_status);
+    lua_pushfstring(L, " (%s)", lua_tostring(L, -1));
+    lua_remove(L, -2);
+  }
+  lua_concat(L, 2);
+}
+
+static int fileno_of(const void *self) {
+  const struct process *p = self;
+  return p->pidfd;
+}
+
+/***
+The child's number, as a field: `child.pid`. The streams that lead to it are
+`child.stdin`, `child.stdout` and `child.stderr`: those that `spawn` was asked
+to make pipes.
+*/
+static int l_index(lua_State *L) {
+  const struct process *p = ux_check(L, 1, &process_class);
+  if (lua_type(L, 2) == LUA_TSTRING &&
+      strcmp(lua_tostring(L, 2), "pid") == 0) {
+    lua_pushinteger(L, p->pid);
+    return 1;
+  }
+  lua_getiuservalue(L, 1, STREAMS);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) != LUA_TNIL) return 1;
+  ux_class_open(L, &process_class);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+/* ---- methods ------------------------------------------------------------------------ */
+
+static int push_status(lua_State *L, const struct process *p) {
+  lua_pushstring(L, is_exit(p) ? "exit" : "signal");
+  if (is_exit(p))
+    lua_pushinteger(L, p->status.si_status);
+  else
+    ux_push_signal(L, p->status.si_status);
+  return 2;
+}
+
+/***
+Waits until the child has ended. Asked again it says the same.
+@function Process:wait
+@tparam[opt] number timeout seconds
+@treturn[1] string `"exit"`
+@treturn[1] integer its exit code
+@treturn[2] string `"signal"`
+@treturn[2] string the name of the signal that killed it: `"SIGKILL"`
+@treturn[3] nil
+@treturn[3] string message
+@treturn[3] integer errno: ETIMEDOUT, ECHILD (another process's child, or
+its status was taken by somebody else)
+@see waitid(2)
+*/
+static int l_wait(lua_State *L) {
+  struct process *p = check_process(L);
+  struct ux_deadline deadline = ux_check_deadline(L, 2);
+  int err;
+  while ((err = try_reap(p)) == EAGAIN) {
+    err = wait_for_exit(L, p, &deadline);
+    if (err != 0 && err != EINTR) break;
+    if (!p->head.open) return ux_closed_error(L, &process_class);
+  }
+  if (err == 0) return push_status(L, p);
+  return ux_fail(L, err, "waitid", name_of(L, 1));
+}
+
+/***
+Sends the child a signal.
+@function Process:kill
+@tparam[opt="SIGTERM"] string|integer signal name or number; 0 only asks
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ESRCH (it has ended), EPERM, EINVAL
+@see kill(2)
+@see pidfd_send_signal(2)
+*/
+static int l_kill(lua_State *L) {
+  const struct process *p = check_process(L);
+  int sig = lua_isnoneornil(L, 2) ? SIGTERM : ux_check_signal(L, 2);
+  int err = p->is_reaped ? ESRCH : send_signal(p, sig);
+  return ux_result(L, err, "kill", name_of(L, 1));
+}
+
+/***
+Is the child running still?
+@function Process:is_alive
+@treturn boolean
+*/
+static int l_is_alive(lua_State *L) {
+  struct process *p = check_process(L);
+  int err = try_reap(p);
+  if (err == ECHILD && !p->is_reaped) err = send_signal(p, 0) ? 0 : EAGAIN;
+  lua_pushboolean(L, err == EAGAIN);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+  {"wait", l_wait},
+  {"kill", l_kill},
+  {"is_alive", l_is_alive},
+  {"__index", l_index},
+  {NULL, NULL},
+};
+
+static const struct ux_class process_class = {
+  .name = "process",
+  .size = sizeof(struct process),
+  .uservalues = 2,
+  .methods = methods,
+  .close = l_close,
+  .describe = describe,
+  .fileno = fileno_of,
+};
+
+/* ---- starting ------------------------------------------------------------------------ */
+
+static int with_traceback(lua_State *L) {
+  luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+  return 1;
+}
+
+static int flush_streams(lua_State *L) {
+  ux_stream_flush_all(L);
+  return 0;
+}
+
+/* Leaves like a child: what this process wrote goes out; no finalizer and no
+   atexit runs, for those things are the parent's. */
+_Noreturn static void leave(lua_State *L, int code) {
+  fflush(NULL);
+  lua_pushcfunction(L, flush_streams);
+  lua_pcall(L, 0, 0, 0);
+  _exit(code);
+}
+
+static int exit_code(lua_State *L, int index) {
+  if (lua_isinteger(L, index)) return (int)lua_tointeger(L, index) & 0xFF;
+  return lua_isboolean(L, index) && !lua_toboolean(L, index);
+}
+
+/* The function and its arguments fill the stack from index 1. */
+_Noreturn static void run_child(lua_State *L) {
+  lua_pushcfunction(L, with_traceback);
+  lua_insert(L, 1);
+  int failed = lua_pcall(L, lua_gettop(L) - 2, 1, 1) != LUA_OK;
+  if (failed) {
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "%s\n", message ? message : "error in a forked child");
+  }
+  leave(L, failed ? 1 : exit_code(L, -1));
+}
+
+/***
+Forks. The child calls the function, then leaves without finalizers or atexit:
+with the integer it returned, 0 for true or nothing, 1 for false or after an
+error, whose traceback goes to standard error. What is in the buffers of Lua's
+files is written before, so that it does not come out twice; what the parent
+keeps back in a Stream stays the parent's. Objects made before the fork can be
+used on both sides; the child's collector only closes them.
+@function fork
+@tparam function fn
+@param ... its arguments
+@treturn[1] Process the child
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EAGAIN (too many processes), ENOMEM
+@see fork(2)
+*/
+static int l_fork(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  reap_abandoned();
+  struct process *p = new_process(L, 0);
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid < 0) return ux_fail(L, errno, "fork", NULL);
+  if (pid == 0) {
+    lua_pop(L, 1);
+    run_child(L);
+  }
+  set_process(p, pid);
+  return 1;
+}
+
+/***
+Starts a program: without a shell, and in a time that does not grow with the
+memory of this process. Of this process's descriptors it gets standard input,
+output and error and those named in `fds`, no other.
+
+Options: `stdin`, `stdout`, `stderr`: `"inherit"` (the default), `"null"`,
+`"pipe"` (then the field of that name of the Process is a Stream), a path (one
+with a `/` in it), anything with a descriptor, and for `stderr` `"stdout"`.
+`env`: a table that replaces the environment. `cwd`: its directory. `fds`: a
+table from descriptor numbers of the child to things with a descriptor.
+`pgroup`: true for a process group of its own, or the id of one to join.
+`setsid`: true for a session of its own.
+@function spawn
+@tparam table argv the program, looked for in PATH if it has no `/`, and its
+arguments
+@tparam[opt] table options
+@treturn[1] Process the child
+@treturn[2] nil when it could not be started: no child is left
+@treturn[2] string message
+@treturn[2] integer errno: ENOENT (no such program), EACCES, ENOEXEC, ENOTDIR,
+EMFILE, E2BIG, EAGAIN, ENOMEM
+@see posix_spawn(3)
+@see vfork(2)
+@see execve(2)
+*/
+static int l_spawn(lua_State *L) {
+  const char *call = NULL;
+  pid_t pid;
+  reap_abandoned();
+  struct ux_spawn *plan = ux_spawn_plan(L, 1);
+  if (plan == NULL) return 3;
+  int streams = lua_gettop(L);
+  struct process *p = new_process(L, streams);
+  lua_pushstring(L, plan->argv[0]);
+  lua_setiuservalue(L, -2, NAME);
+  int err = ux_spawn(plan, &pid, &call);
+  if (err == 0) set_process(p, pid);
+  ux_spawn_plan_close(L, streams - 1);
+  if (err == 0) return 1;
+  bool is_cwd = strcmp(call, "chdir") == 0;
+  return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->argv[0]);
+}
+
+/* ---- who we are --------------------------------------------------------------------- */
+
+static int push_id(lua_State *L, long id, const char *call) {
+  if (id < 0) return ux_fail(L, errno, call, NULL);
+  lua_pushinteger(L, id);
+  return 1;
+}
+
+/***
+The number of this process.
+@function pid
+@treturn integer
+@see getpid(2)
+*/
+static int l_pid(lua_State *L) {
+  return push_id(L, ux_process_id(), "getpid");
+}
+
+/***
+The number of the parent; 1 or that of a reaper when it has ended.
+@function parent
+@treturn integer
+@see getppid(2)
+*/
+static int l_parent(lua_State *L) {
+  return push_id(L, getppid(), "getppid");
+}
+
+/***
+All ids of this process: `pid`, `parent`, `group`, `session`, `uid`, `gid`,
+`euid`, `egid`.
+@function ids
+@treturn table
+@see credentials(7)
+*/
+static int l_ids(lua_State *L) {
+  const struct {
+    const char *name;
+    long id;
+  } ids[] = {
+    {"pid", getpid()},     {"parent", getppid()}, {"group", getpgrp()},
+    {"session", getsid(0)}, {"uid", getuid()},     {"gid", getgid()},
+    {"euid", geteuid()},   {"egid", getegid()},
+  };
+  lua_newtable(L);
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+    lua_pushinteger(L, ids[i].id);
+    lua_setfield(L, -2, ids[i].name);
+  }
+  return 1;
+}
+
+static pid_t opt_pid(lua_State *L, int arg) {
+  lua_Integer n = luaL_optinteger(L, arg, 0);
+  luaL_argcheck(L, n >= 0 && n <= INT32_MAX, arg, "no process number");
+  return (pid_t)n;
+}
+
+/***
+The process group of a process.
+@function group
+@tparam[opt] integer pid this process when left out
+@treturn[1] integer
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ESRCH
+@see getpgid(2)
+*/
+static int l_group(lua_State *L) {
+  return push_id(L, getpgid(opt_pid(L, 1)), "getpgid");
+}
+
+/***
+Puts a process into a process group.
+@function set_group
+@tparam[opt] integer pid this process when left out
+@tparam[opt] integer group a new one of its own when left out
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EACCES (a child that has called exec), EPERM, ESRCH
+@see setpgid(2)
+*/
+static int l_set_group(lua_State *L) {
+  int failed = setpgid(opt_pid(L, 1), opt_pid(L, 2)) != 0;
+  return ux_result(L, failed ? errno : 0, "setpgid", NULL);
+}
+
+/***
+The session of a process.
+@function session
+@tparam[opt] integer pid this process when left out
+@treturn[1] integer
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ESRCH, EPERM
+@see getsid(2)
+*/
+static int l_session(lua_State *L) {
+  return push_id(L, getsid(opt_pid(L, 1)), "getsid");
+}
+
+/***
+Makes this process the leader of a new session.
+@function new_session
+@treturn[1] integer the session
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EPERM (it leads a process group)
+@see setsid(2)
+*/
+static int l_new_session(lua_State *L) {
+  return push_id(L, setsid(), "setsid");
+}
+
+/***
+Sleeps; signal handlers run meanwhile.
+@function sleep
+@tparam number seconds
+@treturn boolean true
+@see ppoll(2)
+*/
+static int l_sleep(lua_State *L) {
+  luaL_checknumber(L, 1);
+  struct ux_deadline deadline = ux_check_deadline(L, 1);
+  while (!ux_deadline_passed(&deadline)) ux_wait_fds(L, NULL, 0, &deadline);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/***
+The time of the monotonic clock that all timeouts are measured by, from some
+moment in the past.
+@function now
+@treturn number seconds
+@see clock_gettime(2)
+*/
+static int l_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)ux_clock_now() / (lua_Number)UX_NS_PER_S);
+  return 1;
+}
+
+/***
+Leaves this process at once, as a forked child should: what it wrote goes out,
+but no finalizer and no atexit function runs.
+@function exit
+@tparam[opt=0] integer|boolean code
+@see _exit(2)
+*/
+static int l_exit(lua_State *L) {
+  leave(L, exit_code(L, 1));
+}
+
+static const luaL_Reg functions[] = {
+  {"fork", l_fork},
+  {"spawn", l_spawn},
+  {"pid", l_pid},
+  {"parent", l_parent},
+  {"ids", l_ids},
+  {"group", l_group},
+  {"set_group", l_set_group},
+  {"session", l_session},
+  {"new_session", l_new_session},
+  {"sleep", l_sleep},
+  {"now", l_now},
+  {"exit", l_exit},
+  {NULL, NULL},
+};
+
+int ux_open_process(lua_State *L) {
+  ux_stream_open(L);
+  luaL_newlib(L, functions);
+  ux_class_open(L, &process_class);
+  lua_setfield(L, -2, "Process");
+  return 1;
+}

@@ -1,0 +1,342 @@
+#include "spawn_plan.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/options.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_PATH "/usr/local/bin:/bin:/usr/bin"
+
+/* An entry of the child's descriptors, and whether `from` is ours to close. */
+struct plan {
+  struct ux_object head;
+  struct ux_spawn spawn; /* its arrays are userdata in ANCHOR */
+  int *owned;            /* descriptors to close, `owned_count` of them */
+  size_t owned_count;
+  const char *bad_path; /* a file that could not be opened */
+};
+
+/* The plan's user value: a table that keeps alive what `spawn` points to. */
+enum { ANCHOR = 1 };
+
+struct options {
+  int stdio[3]; /* stack indices of what was given; 0: nothing */
+  int env, fds, pgroup;
+  const char *cwd;
+  bool setsid;
+};
+
+static const struct ux_option schema[] = {
+  {"stdin", UX_OPT_VALUE, offsetof(struct options, stdio[0]), 0, 0, NULL},
+  {"stdout", UX_OPT_VALUE, offsetof(struct options, stdio[1]), 0, 0, NULL},
+  {"stderr", UX_OPT_VALUE, offsetof(struct options, stdio[2]), 0, 0, NULL},
+  {"env", UX_OPT_VALUE, offsetof(struct options, env), 0, 0, NULL},
+  {"fds", UX_OPT_VALUE, offsetof(struct options, fds), 0, 0, NULL},
+  {"pgroup", UX_OPT_VALUE, offsetof(struct options, pgroup), 0, 0, NULL},
+  {"cwd", UX_OPT_STRING, offsetof(struct options, cwd), 0, 0, NULL},
+  {"setsid", UX_OPT_BOOLEAN, offsetof(struct options, setsid), 0, 0, NULL},
+  {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const char *const stdio_names[] = {"stdin", "stdout", "stderr"};
+
+/* ---- the plan as an object ---------------------------------------------------- */
+
+static int l_close(lua_State *L);
+
+static const luaL_Reg no_methods[] = {{NULL, NULL}};
+
+static const struct ux_class plan_class = {
+  .name = "spawn plan",
+  .size = sizeof(struct plan),
+  .uservalues = 1,
+  .methods = no_methods,
+  .close = l_close,
+};
+
+static int l_close(lua_State *L) {
+  struct plan *p = ux_check(L, 1, &plan_class);
+  while (p->owned_count > 0) ux_fd_close(&p->owned[--p->owned_count]);
+  return 0;
+}
+
+void ux_spawn_plan_close(lua_State *L, int index) {
+  lua_pushcfunction(L, l_close);
+  lua_pushvalue(L, index);
+  lua_call(L, 1, 0);
+}
+
+/* Keeps the value at the top of the stack alive with the plan at index, and
+   pops it. */
+static void anchor(lua_State *L, int index) {
+  lua_getiuservalue(L, index, ANCHOR);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+}
+
+static void *anchored_memory(lua_State *L, int index, size_t count,
+                             size_t size) {
+  void *memory = lua_newuserdatauv(L, count * size, 0);
+  memset(memory, 0, count * size);
+  anchor(L, index);
+  return memory;
+}
+
+static struct plan *new_plan(lua_State *L) {
+  ux_class_open(L, &plan_class);
+  lua_pop(L, 1);
+  struct plan *p = ux_new(L, &plan_class);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, ANCHOR);
+  return p;
+}
+
+/* ---- argv and environment ------------------------------------------------------- */
+
+/* Makes the string or number at the top a string without zeros that lives as
+   long as the plan, pops it. */
+static char *anchored_string(lua_State *L, int plan, int arg,
+                             const char *what) {
+  size_t len;
+  if (!lua_isstring(L, -1))
+    luaL_argerror(L, arg, lua_pushfstring(L, "%s must be a string, got %s",
+                                          what, luaL_typename(L, -1)));
+  const char *s = lua_tolstring(L, -1, &len);
+  if (strlen(s) != len)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%s contains an embedded zero", what));
+  anchor(L, plan);
+  return (char *)(uintptr_t)s;
+}
+
+static char **read_argv(lua_State *L, int plan, int arg) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  lua_Integer count = luaL_len(L, arg);
+  luaL_argcheck(L, count > 0 && count < INT_MAX / 8, arg,
+                "no program: the table is empty");
+  char **argv =
+    anchored_memory(L, plan, (size_t)count + 1, sizeof *argv);
+  for (lua_Integer i = 0; i < count; i++) {
+    lua_geti(L, arg, i + 1);
+    argv[i] = anchored_string(L, plan, arg, "program argument");
+  }
+  return argv;
+}
+
+static size_t count_pairs(lua_State *L, int index) {
+  size_t count = 0;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) count++;
+  return count;
+}
+
+static char **read_env(lua_State *L, int plan, int arg, int index) {
+  if (!lua_istable(L, index))
+    luaL_argerror(L, arg, "option 'env': table expected");
+  size_t i = 0;
+  char **envp =
+    anchored_memory(L, plan, count_pairs(L, index) + 1, sizeof *envp);
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1) ||
+        strchr(lua_tostring(L, -2), '=') != NULL)
+      luaL_argerror(L, arg,
+                    "option 'env': names without '=' and values expected");
+    lua_pushvalue(L, -2);
+    lua_pushliteral(L, "=");
+    lua_pushvalue(L, -3);
+    lua_concat(L, 3);
+    envp[i++] = anchored_string(L, plan, arg, "option 'env'");
+  }
+  return envp;
+}
+
+/* Where the program may be: its path, or its name in each directory of PATH.
+   An empty entry of PATH is the current directory. */
+static const char *const *find_paths(lua_State *L, int plan, int arg,
+                                     const char *program) {
+  const char *path = getenv("PATH");
+  if (path == NULL) path = DEFAULT_PATH;
+  if (*program == '\0' || strchr(program, '/') != NULL) path = "";
+  size_t count = 1, i = 0;
+  for (const char *p = path; *p != '\0'; p++) count += *p == ':';
+  const char **paths =
+    anchored_memory(L, plan, count + 1, sizeof *paths);
+  if (*path == '\0') {
+    paths[0] = program;
+    return paths;
+  }
+  for (;; path++) {
+    size_t len = strcspn(path, ":");
+    lua_pushlstring(L, len > 0 ? path : ".", len > 0 ? len : 1);
+    lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), program);
+    lua_remove(L, -2);
+    paths[i++] = anchored_string(L, plan, arg, "path");
+    path += len;
+    if (*path == '\0') return paths;
+  }
+}
+
+/* ---- descriptors ------------------------------------------------------------------ */
+
+static void add_fd(struct plan *p, int from, int to) {
+  struct ux_spawn_fd *f = &p->spawn.fds[p->spawn.fd_count];
+  for (; f > p->spawn.fds && f[-1].to > to; f--) f[0] = f[-1];
+  *f = (struct ux_spawn_fd){.from = from, .to = to};
+  p->spawn.fd_count++;
+}
+
+static void add_owned(struct plan *p, int from, int to) {
+  p->owned[p->owned_count++] = from;
+  add_fd(p, from, to);
+}
+
+static int source_of(const struct plan *p, int to) {
+  for (size_t i = 0; i < p->spawn.fd_count; i++)
+    if (p->spawn.fds[i].to == to) return p->spawn.fds[i].from;
+  return to;
+}
+
+static int add_file(struct plan *p, const char *path, int to) {
+  int flags = to == STDIN_FILENO ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC;
+  int fd = open(path, flags | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    p->bad_path = path;
+    return errno;
+  }
+  add_owned(p, fd, to);
+  return 0;
+}
+
+/* A pipe between the child's `to` and a stream that is pushed. */
+static int add_pipe(lua_State *L, struct plan *p, int to) {
+  int fds[2];
+  struct ux_stream *s = ux_stream_new(L, "pipe stream", 0);
+  int err = ux_fd_pipe(fds, 0);
+  if (err != 0) return err;
+  bool is_input = to == STDIN_FILENO;
+  int ours = is_input ? fds[1] : fds[0];
+  ux_stream_set(s, is_input ? -1 : ours, is_input ? ours : -1,
+                UX_RAWIO_NONBLOCK);
+  add_owned(p, is_input ? fds[0] : fds[1], to);
+  return fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
+}
+
+/* Another program expects descriptors that block. */
+static int add_object(lua_State *L, struct plan *p, int index, int to) {
+  int fd = ux_fd_dup_blocking(ux_check_fd(L, index));
+  if (fd < 0) return errno;
+  add_owned(p, fd, to);
+  return 0;
+}
+
+static int bad_word(lua_State *L, int arg, int to, const char *word) {
+  return luaL_argerror(
+    L, arg,
+    lua_pushfstring(L,
+                    "option '%s': unknown word '%s' (a path needs a '/')",
+                    stdio_names[to], word));
+}
+
+/* One of the three at the given stack index. `streams` is the table that
+   takes what leads to the child. 0 or an errno. */
+static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
+                     int streams) {
+  if (lua_type(L, index) != LUA_TSTRING) return add_object(L, p, index, to);
+  const char *word = ux_check_cstring(L, index);
+  if (strcmp(word, "inherit") == 0) return 0;
+  if (strcmp(word, "null") == 0) return add_file(p, "/dev/null", to);
+  if (strchr(word, '/') != NULL) return add_file(p, word, to);
+  if (strcmp(word, "stdout") == 0 && to == STDERR_FILENO) {
+    add_fd(p, source_of(p, STDOUT_FILENO), to);
+    return 0;
+  }
+  if (strcmp(word, "pipe") != 0) return bad_word(L, arg, to, word);
+  int err = add_pipe(L, p, to);
+  if (err == 0) lua_setfield(L, streams, stdio_names[to]);
+  return err;
+}
+
+static int check_target(lua_State *L, int arg) {
+  if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 0 ||
+      lua_tointeger(L, -2) > 0xFFFF)
+    luaL_argerror(L, arg, "option 'fds': descriptors of the child expected "
+                          "as keys");
+  return (int)lua_tointeger(L, -2);
+}
+
+static int add_fds(lua_State *L, struct plan *p, int arg, int index) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int to = check_target(L, arg);
+    for (size_t i = 0; i < p->spawn.fd_count; i++)
+      if (p->spawn.fds[i].to == to)
+        luaL_argerror(L, arg, "option 'fds': descriptor given twice");
+    int err = add_object(L, p, lua_gettop(L), to);
+    if (err != 0) return err;
+  }
+  return 0;
+}
+
+/* ---- the whole -------------------------------------------------------------------- */
+
+static void read_group(lua_State *L, struct ux_spawn *s, int arg, int index) {
+  if (index == 0 || (lua_isboolean(L, index) && !lua_toboolean(L, index)))
+    return;
+  s->is_group = true;
+  if (lua_isboolean(L, index)) return;
+  if (!lua_isinteger(L, index) || lua_tointeger(L, index) < 0)
+    luaL_argerror(L, arg,
+                  "option 'pgroup': true or the id of a group expected");
+  s->group = (pid_t)lua_tointeger(L, index);
+}
+
+static int add_all_fds(lua_State *L, struct plan *p, int arg,
+                       const struct options *o, int streams) {
+  if (o->fds != 0 && !lua_istable(L, o->fds))
+    luaL_argerror(L, arg, "option 'fds': table expected");
+  size_t most = 3 + (o->fds != 0 ? count_pairs(L, o->fds) : 0);
+  int plan = streams - 1;
+  p->owned = anchored_memory(L, plan, most, sizeof *p->owned);
+  p->spawn.fds = anchored_memory(L, plan, most, sizeof *p->spawn.fds);
+  for (int to = 0; to < 3; to++) {
+    if (o->stdio[to] == 0) continue;
+    int err = add_stdio(L, p, arg, o->stdio[to], to, streams);
+    if (err != 0) return err;
+  }
+  return o->fds != 0 ? add_fds(L, p, arg, o->fds) : 0;
+}
+
+struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
+  extern char **environ;
+  struct options o = {.cwd = NULL};
+  luaL_checktype(L, arg, LUA_TTABLE);
+  lua_settop(L, arg + 1);
+  ux_check_options(L, arg + 1, schema, &o);
+  struct plan *p = new_plan(L);
+  int plan = lua_gettop(L);
+  lua_newtable(L);
+  p->spawn.argv = read_argv(L, plan, arg);
+  p->spawn.paths = find_paths(L, plan, arg, p->spawn.argv[0]);
+  p->spawn.envp =
+    o.env != 0 ? read_env(L, plan, arg + 1, o.env) : environ;
+  p->spawn.cwd = o.cwd;
+  p->spawn.is_session = o.setsid;
+  read_group(L, &p->spawn, arg + 1, o.pgroup);
+  int err = add_all_fds(L, p, arg + 1, &o, plan + 1);
+  if (err == 0) {
+    lua_settop(L, plan + 1);
+    return &p->spawn;
+  }
+  ux_spawn_plan_close(L, plan);
+  if (p->bad_path != NULL)
+    ux_fail(L, err, "open", p->bad_path);
+  else
+    ux_fail(L, err, "spawn", p->spawn.argv[0]);
+  return NULL;
+}

@@ -1,0 +1,421 @@
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/interrupt.h"
+#include "base/process_id.h"
+#include "base/wait.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HEADER_SIZE 4
+
+/* ---- putting bytes into the descriptor ----------------------------------- */
+
+/* One write. 0 or an errno; *put is how much went out. A handler may have
+   closed the stream since it was last looked at. */
+static int put_once(lua_State *L, struct ux_stream *s,
+                    const struct iovec *iov, int count, size_t *put) {
+  if (!s->head.open) ux_closed_error(L, s->head.class);
+  if (s->wfd < 0) return EBADF;
+  ssize_t n = ux_rawio_writev(s->wfd, &s->whow, iov, count);
+  *put = n > 0 ? (size_t)n : 0;
+  return n < 0 ? errno : 0;
+}
+
+/* After put_once said err: 0 when it is worth another try, or the errno. */
+static int try_again(lua_State *L, struct ux_stream *s, int err,
+                     struct ux_deadline *deadline) {
+  if (err == EAGAIN || err == EWOULDBLOCK)
+    err = ux_wait_fd(L, s->wfd, POLLOUT, deadline);
+  else if (err == EINTR)
+    ux_interrupt_run(L);
+  return err == EINTR ? 0 : err;
+}
+
+/* Writes some of iov, which must stay what it is while handlers run: at least
+   a byte, unless there is none. 0 or an errno. */
+static int put_some(lua_State *L, struct ux_stream *s,
+                    const struct iovec *iov, int count, size_t *put,
+                    struct ux_deadline *deadline) {
+  for (;;) {
+    int err = put_once(L, s, iov, count, put);
+    if (err == 0) return 0;
+    err = try_again(L, s, err, deadline);
+    if (err != 0) return err;
+  }
+}
+
+/* Leaves in iov what is to be written after n bytes went out. */
+static void advance(struct iovec **iov, int *count, size_t n) {
+  while (*count > 0 && n >= (*iov)->iov_len) {
+    n -= (*iov)->iov_len;
+    ++*iov;
+    --*count;
+  }
+  if (*count > 0) {
+    (*iov)->iov_base = (char *)(*iov)->iov_base + n;
+    (*iov)->iov_len -= n;
+  }
+}
+
+/* Writes all of iov; *done grows by what went out. */
+static int put_all(lua_State *L, struct ux_stream *s, struct iovec *iov,
+                   int count, size_t *done, struct ux_deadline *deadline) {
+  advance(&iov, &count, 0);
+  while (count > 0) {
+    size_t n;
+    int err = put_some(L, s, iov, count, &n, deadline);
+    if (err != 0) return err;
+    *done += n;
+    advance(&iov, &count, n);
+  }
+  return 0;
+}
+
+/* ---- what is kept back ------------------------------------------------------ */
+
+/* What another process left here before it forked us is its own to write. */
+static void disown(struct ux_stream *s) {
+  if (s->out_pid == ux_process_id()) return;
+  s->out.start = s->out.end = 0;
+  s->out_pid = ux_process_id();
+}
+
+/* The buffer is looked at anew after each wait: a handler may have written. */
+int ux_stream_flush(lua_State *L, struct ux_stream *s,
+                    struct ux_deadline *deadline) {
+  disown(s);
+  while (ux_buffer_length(&s->out) > 0) {
+    size_t n;
+    struct iovec iov = {s->out.data + s->out.start,
+                        ux_buffer_length(&s->out)};
+    int err = put_once(L, s, &iov, 1, &n);
+    if (err == 0)
+      ux_buffer_take(&s->out, n);
+    else
+      err = try_again(L, s, err, deadline);
+    if (err != 0) return err;
+  }
+  return 0;
+}
+
+static void keep(struct ux_stream *s, const void *bytes, size_t n) {
+  if (n == 0) return;
+  memcpy(s->out.data + s->out.end, bytes, n);
+  s->out.end += n;
+}
+
+static bool fits(const struct ux_stream *s, size_t n) {
+  return n <= s->out_size && ux_buffer_length(&s->out) <= s->out_size - n;
+}
+
+/* Keeps n bytes back, after making room for them. False: they are too many
+   for the buffer, which is empty now, and have to go straight out. */
+static bool try_keep(lua_State *L, struct ux_stream *s, const void *bytes,
+                     size_t n, struct ux_deadline *deadline, int *err) {
+  *err = fits(s, n) ? 0 : ux_stream_flush(L, s, deadline);
+  if (*err != 0) return true;
+  if (n > s->out_size) return false;
+  ux_buffer_reserve(L, &s->out, n);
+  keep(s, bytes, n);
+  return true;
+}
+
+/* Streams that keep something back, for ux_stream_flush_all: a weak table. */
+static const char buffered_key = 'b';
+
+static void push_buffered(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &buffered_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &buffered_key);
+}
+
+void ux_stream_flush_all(lua_State *L) {
+  push_buffered(L);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    struct ux_stream *s = lua_touserdata(L, -2);
+    struct ux_deadline deadline = {.left = s->timeout};
+    if (s->head.open) ux_stream_flush(L, s, &deadline);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- methods ----------------------------------------------------------------- */
+
+static int stream_itself(lua_State *L) {
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* nil, message, errno, bytes done. */
+static int stopped(lua_State *L, int err, size_t done, const char *call) {
+  int pushed = ux_stream_fail(L, err, call);
+  lua_pushinteger(L, (lua_Integer)done);
+  return pushed + 1;
+}
+
+/* The arguments go out together, so that up to PIPE_BUF bytes of one call
+   are never mixed with another writer's. */
+#define IOV_MOST 16
+
+static int write_straight(lua_State *L, struct ux_stream *s, int arg,
+                          int last, size_t *done,
+                          struct ux_deadline *deadline) {
+  int err = ux_stream_flush(L, s, deadline);
+  while (err == 0 && arg <= last) {
+    struct iovec iov[IOV_MOST];
+    int count = 0;
+    for (; arg <= last && count < IOV_MOST; arg++, count++) {
+      size_t len;
+      const char *bytes = lua_tolstring(L, arg, &len);
+      iov[count] = (struct iovec){(void *)(uintptr_t)bytes, len};
+    }
+    err = put_all(L, s, iov, count, done, deadline);
+  }
+  return err;
+}
+
+static int write_buffered(lua_State *L, struct ux_stream *s, int arg,
+                          int last, size_t *done,
+                          struct ux_deadline *deadline) {
+  bool has_line = false;
+  int err = 0;
+  disown(s);
+  for (; arg <= last && err == 0; arg++) {
+    size_t len;
+    const char *bytes = lua_tolstring(L, arg, &len);
+    if (try_keep(L, s, bytes, len, deadline, &err)) {
+      if (err == 0) *done += len;
+    } else {
+      struct iovec iov = {(void *)(uintptr_t)bytes, len};
+      err = put_all(L, s, &iov, 1, done, deadline);
+    }
+    if (s->mode == UX_STREAM_LINE && memchr(bytes, '\n', len) != NULL)
+      has_line = true;
+  }
+  if (err == 0 && has_line) err = ux_stream_flush(L, s, deadline);
+  return err;
+}
+
+/***
+Writes strings and numbers. Without buffering (see `setvbuf`) they are in the
+kernel when the call returns, all of one call together: up to PIPE_BUF bytes
+are not mixed with what other processes write. A reader that went away is
+EPIPE, never a signal. How long it waits for room says `set_timeout`.
+@function Stream:write
+@tparam string|number ...
+@treturn[1] Stream the stream
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EPIPE, ETIMEDOUT, EBADF (not open for writing),
+ECONNRESET, ENOSPC, EIO
+@treturn[2] integer bytes of this call that were taken
+@see write(2)
+*/
+static int l_write(lua_State *L) {
+  struct ux_stream *s = ux_check_stream(L);
+  int last = lua_gettop(L);
+  for (int arg = 2; arg <= last; arg++) luaL_checklstring(L, arg, NULL);
+  struct ux_deadline deadline = {.left = s->timeout};
+  size_t done = 0;
+  int err = s->wfd < 0 ? EBADF
+            : s->mode == UX_STREAM_NO
+              ? write_straight(L, s, 2, last, &done, &deadline)
+              : write_buffered(L, s, 2, last, &done, &deadline);
+  return err == 0 ? stream_itself(L) : stopped(L, err, done, "write");
+}
+
+/***
+Writes as much as there is room for: at least a byte. What is kept back goes
+out first.
+@function Stream:write_some
+@tparam string bytes
+@tparam[opt] number timeout seconds
+@treturn[1] integer how many bytes were taken
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `write`
+@see write(2)
+*/
+static int l_write_some(lua_State *L) {
+  struct ux_stream *s = ux_check_stream(L);
+  size_t len, put = 0;
+  const char *bytes = luaL_checklstring(L, 2, &len);
+  struct ux_deadline deadline = ux_stream_deadline(L, 3, s);
+  int err = ux_stream_flush(L, s, &deadline);
+  if (err == 0 && len > 0) {
+    struct iovec iov = {(void *)(uintptr_t)bytes, len};
+    err = put_some(L, s, &iov, 1, &put, &deadline);
+  }
+  if (err != 0) return ux_stream_fail(L, err, "write");
+  lua_pushinteger(L, (lua_Integer)put);
+  return 1;
+}
+
+/***
+Writes out what is kept back.
+@function Stream:flush
+@tparam[opt] number timeout seconds
+@treturn[1] Stream the stream
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `write`; what did not go out is still kept
+@treturn[2] integer bytes that went out
+@see write(2)
+*/
+static int l_flush(lua_State *L) {
+  struct ux_stream *s = ux_check_stream(L);
+  struct ux_deadline deadline = ux_stream_deadline(L, 2, s);
+  disown(s);
+  size_t before = ux_buffer_length(&s->out);
+  int err = ux_stream_flush(L, s, &deadline);
+  if (err == 0) return stream_itself(L);
+  return stopped(L, err, before - ux_buffer_length(&s->out), "write");
+}
+
+/***
+Says how much of what is written is kept back, as `file:setvbuf` does: `"no"`
+nothing (the default), `"full"` until the buffer is full, `"line"` also until
+a line ends. What is kept back now goes out first.
+@function Stream:setvbuf
+@tparam string mode `"no"`, `"line"` or `"full"`
+@tparam[opt=65536] integer size bytes
+@treturn[1] Stream the stream
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `write`
+@see setvbuf(3)
+*/
+static int l_setvbuf(lua_State *L) {
+  static const char *const modes[] = {"no", "line", "full", NULL};
+  struct ux_stream *s = ux_check_stream(L);
+  int mode = luaL_checkoption(L, 2, NULL, modes);
+  lua_Integer size = luaL_optinteger(L, 3, 65536);
+  luaL_argcheck(L, size > 0 && size <= INT32_MAX, 3,
+                "size must be from 1 to 2147483647 bytes");
+  struct ux_deadline deadline = {.left = s->timeout};
+  int err = ux_stream_flush(L, s, &deadline);
+  if (err != 0) return ux_stream_fail(L, err, "write");
+  s->mode = (enum ux_stream_mode)mode;
+  s->out_size = (size_t)size;
+  push_buffered(L);
+  lua_pushvalue(L, 1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  return stream_itself(L);
+}
+
+/* ---- messages ------------------------------------------------------------------ */
+
+struct message {
+  unsigned char header[HEADER_SIZE];
+  const char *bytes;
+  size_t length;
+};
+
+static void encode_header(struct message *m) {
+  m->header[0] = (unsigned char)(m->length >> 24);
+  m->header[1] = (unsigned char)(m->length >> 16);
+  m->header[2] = (unsigned char)(m->length >> 8);
+  m->header[3] = (unsigned char)m->length;
+}
+
+/* Half a message went out. The rest must follow it whatever happens now, so it
+   is kept back before anything can raise. With no memory even for that the
+   stream cannot be used any more, and the peer is to see it. */
+static void keep_rest(lua_State *L, struct ux_stream *s,
+                      const struct iovec *iov, int count) {
+  for (int i = 0; i < count; i++) {
+    if (!ux_buffer_try_reserve(L, &s->out, iov[i].iov_len)) {
+      if (s->wfd != s->rfd) ux_fd_close(&s->wfd);
+      s->wfd = -1;
+      luaL_error(L, "not enough memory");
+    }
+    keep(s, iov[i].iov_base, iov[i].iov_len);
+  }
+}
+
+static int send_straight(lua_State *L, struct ux_stream *s,
+                         struct message *m, size_t *done,
+                         struct ux_deadline *deadline) {
+  struct iovec both[2] = {{m->header, HEADER_SIZE},
+                          {(void *)(uintptr_t)m->bytes, m->length}};
+  struct iovec *iov = both;
+  int count = 2;
+  int err = ux_stream_flush(L, s, deadline);
+  if (err == 0) err = put_some(L, s, iov, count, done, deadline);
+  if (err != 0) return err;
+  advance(&iov, &count, *done);
+  if (count == 0) return 0;
+  keep_rest(L, s, iov, count);
+  err = ux_stream_flush(L, s, deadline);
+  *done = HEADER_SIZE + m->length - ux_buffer_length(&s->out);
+  return err;
+}
+
+static int send_buffered(lua_State *L, struct ux_stream *s,
+                         struct message *m, size_t *done,
+                         struct ux_deadline *deadline) {
+  size_t total = HEADER_SIZE + m->length;
+  disown(s);
+  if (!fits(s, total)) {
+    int err = ux_stream_flush(L, s, deadline);
+    if (err != 0) return err;
+    if (total > s->out_size) return send_straight(L, s, m, done, deadline);
+  }
+  ux_buffer_reserve(L, &s->out, total);
+  keep(s, m->header, HEADER_SIZE);
+  keep(s, m->bytes, m->length);
+  return 0;
+}
+
+/***
+Sends a message that `receive` receives whole: its length as four bytes, the
+highest first, then its bytes. With `setvbuf("full")` messages go out in
+batches; `flush` sends what is left.
+@function Stream:send
+@tparam string message
+@tparam[opt] number timeout seconds
+@treturn[1] Stream the stream
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EPIPE, ETIMEDOUT, EMSGSIZE (over the limit), EBADF,
+ECONNRESET
+@treturn[2] integer bytes that went out. When it is not 0 the rest is kept back
+and goes first: `flush`, do not send the message again.
+@see write(2)
+*/
+static int l_send(lua_State *L) {
+  struct ux_stream *s = ux_check_stream(L);
+  struct message m;
+  size_t done = 0;
+  m.bytes = luaL_checklstring(L, 2, &m.length);
+  struct ux_deadline deadline = ux_stream_deadline(L, 3, s);
+  if (m.length > s->limit)
+    return ux_fail_words(
+      L, EMSGSIZE, "send",
+      lua_pushfstring(L, "message of %I bytes is over the limit of %I",
+                      (lua_Integer)m.length, (lua_Integer)s->limit));
+  encode_header(&m);
+  int err = s->wfd < 0 ? EBADF
+            : s->mode == UX_STREAM_NO
+              ? send_straight(L, s, &m, &done, &deadline)
+              : send_buffered(L, s, &m, &done, &deadline);
+  return err == 0 ? stream_itself(L) : stopped(L, err, done, "send");
+}
+
+const luaL_Reg ux_stream_write_methods[] = {
+  {"write", l_write},
+  {"write_some", l_write_some},
+  {"flush", l_flush},
+  {"setvbuf", l_setvbuf},
+  {"send", l_send},
+  {NULL, NULL},
+};

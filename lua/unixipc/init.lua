@@ -1,0 +1,25 @@
+--- Inter-process communication for Lua: every Unix way for processes to talk.
+--
+--    local ipc = require "unixipc"
+--    local r, w = assert(ipc.pipe.open())
+--
+-- Each field is the module of that name, loaded when it is first used:
+-- `ipc.pipe` is `require "unixipc.pipe"`.
+-- @module unixipc
+
+local ipc = {
+  --- The version of this package.
+  _VERSION = "unixipc scm",
+}
+
+local function load_module(self, name)
+  local path = "unixipc." .. tostring(name)
+  if not (package.loaded[path] or package.searchpath(path, package.path)) then
+    return nil
+  end
+  local module = require(path)
+  self[name] = module
+  return module
+end
+
+return setmetatable(ipc, { __index = load_module })

@@ -1,0 +1,143 @@
+-- Processes: most is in csrc/process.c; `communicate` stands on poll.
+local core = require "unixipc.core"
+
+local process = core.process
+local poll = core.poll
+local errno = core.errno
+local Process = process.Process
+
+-- What a communicate that ran out of time has gathered, for the next one.
+local unfinished = setmetatable({}, { __mode = "k" })
+
+local CHUNK = 65536
+
+local function begin(child, input)
+  local state = {
+    input = input or "",
+    sent = 0,
+    parts = {}, -- by stream
+    reading = {}, -- streams not at their end
+  }
+  for _, name in ipairs { "stdout", "stderr" } do
+    local stream = child[name]
+    if stream then
+      state.parts[stream] = {}
+      table.insert(state.reading, stream)
+    end
+  end
+  return state
+end
+
+local function forget(list, stream)
+  for i, other in ipairs(list) do
+    if other == stream then table.remove(list, i) end
+  end
+end
+
+-- Takes what is there; nil, message, errno when reading fails.
+local function take(state, stream)
+  local bytes, message, code = stream:read_some(CHUNK, 0)
+  if bytes then
+    table.insert(state.parts[stream], bytes)
+  elseif not message then
+    forget(state.reading, stream)
+    stream:close()
+  elseif code ~= errno.ETIMEDOUT then
+    return nil, message, code
+  end
+  return true
+end
+
+-- Gives what there is room for. A child that does not want it is no error: it
+-- has its reasons, and its status tells them.
+local function give(state, stream)
+  local rest = state.input:sub(state.sent + 1, state.sent + CHUNK)
+  local taken, _, code = stream:write_some(rest, 0)
+  if taken then
+    state.sent = state.sent + taken
+  elseif code ~= errno.ETIMEDOUT then
+    state.sent = #state.input
+  end
+end
+
+local function close_when_sent(state, stdin)
+  if stdin and state.sent >= #state.input then
+    stdin:close()
+    return nil
+  end
+  return stdin
+end
+
+local function list_waiting(state, stdin)
+  local list = {}
+  for _, stream in ipairs(state.reading) do
+    table.insert(list, { stream, "r" })
+  end
+  if stdin then table.insert(list, { stdin, "w" }) end
+  return list
+end
+
+local function is_open(stream)
+  return stream and not tostring(stream):find("(closed)", 1, true)
+end
+
+-- Moves bytes both ways until all streams are at their end.
+local function exchange(state, stdin, time_left)
+  stdin = close_when_sent(state, is_open(stdin) and stdin or nil)
+  while stdin or #state.reading > 0 do
+    local ready, message, code =
+      poll.wait(list_waiting(state, stdin), time_left())
+    if not ready then return nil, message, code end
+    for _, stream in ipairs(ready) do
+      if stream == stdin then
+        give(state, stdin)
+        stdin = close_when_sent(state, stdin)
+      else
+        local ok, why, number = take(state, stream)
+        if not ok then return nil, why, number end
+      end
+    end
+  end
+  return true
+end
+
+local function gathered(state, stream)
+  return stream and table.concat(state.parts[stream] or {})
+end
+
+-- A function that says how much of the timeout is left.
+local function countdown(timeout)
+  if not timeout then
+    return function() return nil end
+  end
+  local deadline = process.now() + timeout
+  return function() return math.max(0, deadline - process.now()) end
+end
+
+--- Gives the child its input, takes all its output, and waits for its end,
+-- without a deadlock whatever the sizes. When time runs out nothing is lost:
+-- call it again, without the input, and it goes on.
+-- @function Process:communicate
+-- @tparam[opt] string input for a child with `stdin = "pipe"`
+-- @tparam[opt] number timeout seconds
+-- @treturn[1] string|nil its output, with `stdout = "pipe"`
+-- @treturn[1] string|nil its errors, with `stderr = "pipe"`
+-- @treturn[1] string `"exit"` or `"signal"`
+-- @treturn[1] integer|string exit code or name of the signal
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] integer errno: ETIMEDOUT, ECHILD
+-- @see Process:wait
+function Process:communicate(input, timeout)
+  local state = unfinished[self] or begin(self, input)
+  unfinished[self] = state
+  local time_left = countdown(timeout)
+  local ok, message, code = exchange(state, self.stdin, time_left)
+  if not ok then return nil, message, code end
+  local how, status, number = self:wait(time_left())
+  if not how then return nil, status, number end
+  return gathered(state, self.stdout), gathered(state, self.stderr), how,
+    status
+end
+
+return process
