@@ -1,5 +1,6 @@
 #include "base/class.h"
 
+#include "base/interrupt.h"
 #include "base/process_id.h"
 
 #include <string.h>
@@ -30,6 +31,7 @@ int ux_closed_error(lua_State *L, const struct ux_class *class) {
 }
 
 void *ux_check(lua_State *L, int arg, const struct ux_class *class) {
+  ux_interrupt_enter(L);
   void *o = ux_test(L, arg, class);
   if (o == NULL) luaL_typeerror(L, arg, class->name);
   return o;

@@ -1,16 +1,11 @@
 #include "base/interrupt.h"
 
-#include "base/process_id.h"
-#include "lib/clock.h"
+#include "base/handlers.h"
+#include "base/notes.h"
 
-#include <errno.h>
 #include <lauxlib.h>
-#include <pthread.h>
+#include <signal.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-/* ---- the hook that lua.c sets at Ctrl-C -------------------------------- */
 
 /* A debug hook, whole. */
 struct hook {
@@ -56,11 +51,103 @@ static struct state *get_state(lua_State *L) {
   return s != NULL ? s : new_state(L);
 }
 
+/* ---- the hook that brings signals into plain Lua code -------------------- */
+
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+static const struct hook our_hook = {
+  on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1};
+
+/* The threads of Lua that get it: the main one, and the one that last called
+   the library, which is kept alive for that. A user's own hook is put back
+   when ours is done. Read by signal handlers. */
+enum { TARGET_MAIN, TARGET_LAST, TARGETS };
+
+static struct target {
+  lua_State *volatile thread;
+  struct hook theirs;
+} targets[TARGETS];
+
+_Thread_local lua_State *ux_interrupt_thread
+  __attribute__((tls_model("initial-exec")));
+
+static const char last_key = 'l';
+
+/* In a signal handler. lua_sethook may be called there: lua.c does. One that is
+   ours but with a mask that is not was half changed when the signal came. */
+static void set_our_hook(struct target *t) {
+  if (t->thread == NULL) return;
+  struct hook now = get_hook(t->thread);
+  if (now.fn != our_hook.fn) t->theirs = now;
+  if (!is_same_hook(now, our_hook)) set_hook(t->thread, our_hook);
+}
+
+static void wake(void) {
+  for (int i = 0; i < TARGETS; i++) set_our_hook(&targets[i]);
+}
+
+/* Outside of signal handlers: none may come in the middle of it. */
+static void set_hook_safely(lua_State *L, struct hook h) {
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  set_hook(L, h);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* A thread that is no target inherited our hook when it was made. */
+static void put_back_hook(lua_State *L) {
+  struct hook theirs = {NULL, 0, 0};
+  if (lua_gethook(L) != our_hook.fn) return;
+  for (int i = 0; i < TARGETS; i++)
+    if (targets[i].thread == L) theirs = targets[i].theirs;
+  set_hook_safely(L, theirs);
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  put_back_hook(L);
+  ux_handlers_run(L);
+}
+
+static void set_last_target(lua_State *L) {
+  sigset_t all, old;
+  struct target *last = &targets[TARGET_LAST];
+  if (L == targets[TARGET_MAIN].thread) L = NULL; /* has it already */
+  if (L == last->thread) return;
+  if (last->thread != NULL) put_back_hook(last->thread);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  last->thread = L;
+  if (L != NULL && ux_handlers_pending(L)) wake();
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void ux_interrupt_enter_slowly(lua_State *L) {
+  ux_interrupt_thread = L;
+  if (!ux_handlers_is_owner(L)) return;
+  luaL_checkstack(L, 2, NULL);
+  lua_pushthread(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &last_key);
+  set_last_target(L);
+}
+
+void ux_interrupt_open(lua_State *L) {
+  if (ux_notes_wake == wake) return;
+  targets[TARGET_LAST].thread = NULL;
+  targets[TARGET_MAIN].thread = get_state(L)->main;
+  ux_notes_wake = wake;
+  ux_interrupt_enter_slowly(L);
+}
+
+/* ---- the hook that lua.c sets at Ctrl-C ----------------------------------- */
+
 /* A hook on the main thread that was not there before, and that a call would
    set off, is taken for a note left by a signal handler. If it is a user's
    own it sees one call more, and is known from then on. */
 static bool has_new_hook(const struct state *s) {
   struct hook h = get_hook(s->main);
+  if (h.fn == our_hook.fn) h = targets[TARGET_MAIN].theirs;
   return h.fn != NULL && (h.mask & LUA_MASKCALL) != 0 &&
          !is_same_hook(h, s->known);
 }
@@ -85,145 +172,25 @@ static void run_new_hook(lua_State *L, struct state *s) {
   lua_pushcfunction(L, call_hook);
   lua_pushlightuserdata(L, &h);
   int status = lua_pcall(L, 1, 0, 0);
-  if (L != s->main) set_hook(L, own);
+  if (L != s->main) set_hook_safely(L, own);
   if (status == LUA_OK) {
     s->known = get_hook(s->main);
     return;
   }
-  if (L != s->main || lua_gethook(L) == NULL) set_hook(s->main, s->known);
+  if (L != s->main || lua_gethook(L) == NULL)
+    set_hook_safely(s->main, s->known);
   lua_error(L);
 }
 
+/* ---- both ----------------------------------------------------------------------- */
+
 bool ux_interrupt_pending(lua_State *L) {
-  return has_new_hook(get_state(L));
+  return has_new_hook(get_state(L)) || ux_handlers_pending(L);
 }
 
 void ux_interrupt_run(lua_State *L) {
   struct state *s = get_state(L);
+  put_back_hook(s->main); /* it is done here what it was set for */
   if (has_new_hook(s)) run_new_hook(L, s);
-}
-
-/* ---- the tick ---------------------------------------------------------- */
-
-/* Short beside what a person or a deadline notices, long beside a call. */
-#define TICK_NS 1000000
-
-/* Each thread's own. initial-exec: a signal handler must not be the first to
-   touch it, which in a loaded library could allocate. */
-static _Thread_local struct {
-  volatile sig_atomic_t inside; /* between begin and end */
-  volatile sig_atomic_t ticking;
-  pid_t pid; /* whose timer: a fork does not inherit it */
-  timer_t timer;
-} region __attribute__((tls_model("initial-exec")));
-
-static void on_tick(int sig) {
-  (void)sig; /* to have interrupted is all */
-}
-
-static void set_timer(int64_t at, int flags) {
-  struct itimerspec when = {
-    .it_value = ux_clock_timespec(at),
-    .it_interval = ux_clock_timespec(at == 0 ? 0 : TICK_NS),
-  };
-  region.ticking = at != 0;
-  timer_settime(region.timer, flags, &when, NULL);
-}
-
-static int new_timer(void) {
-  struct sigaction sa = {.sa_handler = on_tick}; /* and not SA_RESTART */
-  struct sigevent sev = {.sigev_signo = UX_SIGNAL_TICK};
-  sigset_t tick;
-#ifdef UX_HAVE_THREAD_TIMER
-  sev.sigev_notify = SIGEV_THREAD_ID;
-  sev._sigev_un._tid = gettid();
-#else
-  sev.sigev_notify = SIGEV_SIGNAL;
-#endif
-  sigfillset(&sa.sa_mask);
-  if (sigaction(UX_SIGNAL_TICK, &sa, NULL) != 0) return errno;
-  sigemptyset(&tick);
-  sigaddset(&tick, UX_SIGNAL_TICK);
-  pthread_sigmask(SIG_UNBLOCK, &tick, NULL);
-  if (timer_create(CLOCK_MONOTONIC, &sev, &region.timer) != 0) return errno;
-  region.pid = ux_process_id();
-  return 0;
-}
-
-/* For signal handlers: gets this thread out of the call it is in, or is just
-   about to make. */
-static void poke(void) {
-  if (region.inside) set_timer(TICK_NS, 0);
-}
-
-/* ---- Ctrl-C with a handler that is not ours ----------------------------- */
-
-/* lua.c's handler has SA_RESTART: the kernel would resume the call it came
-   into. So for the time of a region it is called through this one, without. */
-static struct {
-  pthread_mutex_t lock;
-  int users; /* threads inside a region */
-  struct sigaction theirs;
-} relay = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void on_relay(int sig, siginfo_t *info, void *context) {
-  int err = errno;
-  if (relay.theirs.sa_flags & SA_SIGINFO)
-    relay.theirs.sa_sigaction(sig, info, context);
-  else
-    relay.theirs.sa_handler(sig);
-  poke();
-  errno = err;
-}
-
-static bool is_relay(const struct sigaction *sa) {
-  return (sa->sa_flags & SA_SIGINFO) && sa->sa_sigaction == on_relay;
-}
-
-static bool is_plain_handler(const struct sigaction *sa) {
-  return (sa->sa_flags & SA_SIGINFO) ||
-         (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN);
-}
-
-static void relay_begin(void) {
-  struct sigaction now;
-  pthread_mutex_lock(&relay.lock);
-  sigaction(SIGINT, NULL, &now);
-  if (!is_relay(&now) && is_plain_handler(&now)) {
-    relay.theirs = now;
-    now.sa_flags = (now.sa_flags | SA_SIGINFO) & ~SA_RESTART;
-    now.sa_sigaction = on_relay;
-    sigaction(SIGINT, &now, NULL);
-  }
-  relay.users++;
-  pthread_mutex_unlock(&relay.lock);
-}
-
-static void relay_end(void) {
-  struct sigaction now;
-  pthread_mutex_lock(&relay.lock);
-  relay.users--;
-  if (relay.users == 0 && sigaction(SIGINT, NULL, &now) == 0 &&
-      is_relay(&now)) /* their handler may have changed it */
-    sigaction(SIGINT, &relay.theirs, NULL);
-  pthread_mutex_unlock(&relay.lock);
-}
-
-/* ---- regions ------------------------------------------------------------ */
-
-int ux_region_begin(int64_t at) {
-  if (region.pid != ux_process_id()) {
-    int err = new_timer();
-    if (err != 0) return err;
-  }
-  relay_begin();
-  region.inside = 1;
-  if (at != 0) set_timer(at, TIMER_ABSTIME);
-  return 0;
-}
-
-void ux_region_end(void) {
-  region.inside = 0;
-  if (region.ticking) set_timer(0, 0);
-  relay_end();
+  ux_handlers_run(L);
 }

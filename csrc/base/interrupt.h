@@ -1,23 +1,19 @@
-/* What a signal left to do, and how it gets into a call that blocks.
+/* What a signal left to do, and how it gets done: inside a call that blocks,
+   and in plain Lua code.
 
-   A C signal handler can only leave a note. The notes read here are the hook
-   that lua.c sets on the main thread at Ctrl-C. A call that blocks asks
-   ux_interrupt_pending before it sleeps and ux_interrupt_run when it was
-   woken; base/wait does both for everybody. */
+   A C signal handler can only leave a note: base/notes for the signals that
+   have a handler in Lua; and lua.c's own handler leaves one at Ctrl-C, a hook on
+   the main thread. A call that blocks asks ux_interrupt_pending before it
+   sleeps and ux_interrupt_run when it was woken; base/wait does both for
+   everybody. For Lua code that runs, a debug hook is set until the notes are
+   taken. */
 #ifndef UX_BASE_INTERRUPT_H
 #define UX_BASE_INTERRUPT_H
 
 #include "lib/feature.h"
 
 #include <lua.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-
-/* The one real-time signal that the library keeps for itself: the tick that
-   gets a thread out of a system call that has no timeout of its own. (The
-   highest one is valgrind's.) Users are refused it. */
-#define UX_SIGNAL_TICK (SIGRTMAX - 1)
 
 /* Is there something to run? Safe to ask with signals blocked. */
 bool ux_interrupt_pending(lua_State *L);
@@ -26,12 +22,17 @@ bool ux_interrupt_pending(lua_State *L);
    lock and nothing malloc'ed. */
 void ux_interrupt_run(lua_State *L);
 
-/* Around a system call that only a signal can end. From begin to end any
-   signal whose handler is known to the library interrupts the call, even one
-   that lands between the last check and the call itself: its handler makes
-   the tick start, and the tick does not stop before end. `at` is when to tick
-   in any case, 0 for never. Returns 0 or an errno. */
-int ux_region_begin(int64_t at);
-void ux_region_end(void);
+/* From now on signals have handlers in Lua: they are to run on L too. */
+void ux_interrupt_open(lua_State *L);
+
+/* This thread of Lua called the library: it may be the one that a signal has
+   to be brought to next. Costs a compare. */
+extern _Thread_local lua_State *ux_interrupt_thread
+  __attribute__((tls_model("initial-exec")));
+void ux_interrupt_enter_slowly(lua_State *L);
+
+static inline void ux_interrupt_enter(lua_State *L) {
+  if (L != ux_interrupt_thread) ux_interrupt_enter_slowly(L);
+}
 
 #endif

@@ -11,6 +11,7 @@
   X(pipe) \
   X(poll) \
   X(process) \
+  X(signal) \
   X(stream)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);

@@ -1,6 +1,7 @@
 #include "base/wait.h"
 
 #include "base/interrupt.h"
+#include "base/region.h"
 #include "lib/clock.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 static int sleep_in_poll(lua_State *L, struct pollfd *fds, nfds_t count,
                          struct ux_deadline *deadline) {
   sigset_t all, old;
+  ux_interrupt_enter(L);
   struct timespec store, *left = ux_deadline_left(deadline, &store);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -52,6 +54,7 @@ static int64_t tick_at(struct ux_deadline *deadline) {
 
 static int sleep_in_call(lua_State *L, int (*call)(void *arg), void *arg,
                          int64_t at) {
+  ux_interrupt_enter(L);
   int err = ux_region_begin(at);
   if (err != 0) return err;
   err = ux_interrupt_pending(L) ? EINTR : call(arg);

@@ -1,0 +1,19 @@
+/* Sets of signals as Lua gives them: a name, a number, a list of those, or
+   "all". The library's own signal is refused, and not among all. */
+#ifndef UX_BASE_SIGNAL_SET_H
+#define UX_BASE_SIGNAL_SET_H
+
+#include "lib/feature.h"
+
+#include <lua.h>
+#include <signal.h>
+
+/* The signal at arg, which a user may have; others raise. */
+int ux_check_user_signal(lua_State *L, int arg);
+
+void ux_check_signal_set(lua_State *L, int arg, sigset_t *set);
+
+/* Pushes the list of names of what is in the set. */
+void ux_push_signal_set(lua_State *L, const sigset_t *set);
+
+#endif
