@@ -16,17 +16,29 @@ and `e`, an error.
 #include "base/wait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef UX_HAVE_EPOLL
 #include <sys/epoll.h>
 #endif
 
-/* ---- events as letters ------------------------------------------------------- */
+/* ---- what is asked for ---------------------------------------------------------- */
 
-static short check_events(lua_State *L, int arg, const char *letters) {
-  short events = 0;
+/* An object to wait for: its descriptors to read and to write, which differ
+   for a stream of two, and what to wait for on each. */
+struct entry {
+  int fds[2];
+  unsigned events[2];
+};
+
+enum { READING, WRITING };
+
+/* 0 when the letters are no events. */
+static unsigned parse_events(const char *letters) {
+  unsigned events = 0;
   for (const char *p = letters; *p != '\0'; p++) {
     if (*p == 'r')
       events |= POLLIN;
@@ -35,19 +47,46 @@ static short check_events(lua_State *L, int arg, const char *letters) {
     else if (*p == 'p')
       events |= POLLPRI;
     else
-      luaL_argerror(L, arg, "events must be letters of \"rwp\"");
+      return 0;
   }
-  luaL_argcheck(L, events != 0, arg, "no events");
   return events;
 }
 
 /* The events of the object itself where it is ours: "w" for a pipe's write
    end. */
-static short default_events(lua_State *L, int index) {
+static unsigned default_events(lua_State *L, int index) {
   const struct ux_object *o = ux_test_any(L, index);
-  if (o == NULL || o->class->events == NULL) return POLLIN;
-  return check_events(L, index, o->class->events(o));
+  bool knows = o != NULL && o->open && o->class->events != NULL;
+  return knows ? parse_events(o->class->events(o)) : POLLIN;
 }
+
+/* The object at the index, waited for by the letters at `letters` (0 or nil:
+   as it is open). Returns why not, or NULL. */
+static const char *read_entry(lua_State *L, int index, int letters,
+                              struct entry *e) {
+  const char *why = NULL;
+  unsigned events;
+  if (letters == 0 || lua_isnoneornil(L, letters))
+    events = default_events(L, index);
+  else if (lua_type(L, letters) == LUA_TSTRING)
+    events = parse_events(lua_tostring(L, letters));
+  else
+    events = 0;
+  if (events == 0) return "events must be letters of \"rwp\"";
+  e->fds[READING] = ux_to_fd(L, index, &why);
+  e->fds[WRITING] = ux_to_write_fd(L, index, &why);
+  if (e->fds[READING] < 0 || e->fds[WRITING] < 0) return why;
+  bool is_one = e->fds[READING] == e->fds[WRITING];
+  e->events[READING] = is_one ? events : events & ~(unsigned)POLLOUT;
+  e->events[WRITING] = is_one ? 0 : events & POLLOUT;
+  return NULL;
+}
+
+static unsigned wanted_by(const struct entry *e) {
+  return e->events[READING] | e->events[WRITING];
+}
+
+/* ---- what came ------------------------------------------------------------------- */
 
 /* A hang-up or an error ends the wait for what was asked too: the next read or
    write says what it was. */
@@ -85,50 +124,57 @@ static void append_ready(lua_State *L, int lists, lua_Integer n,
 
 /* ---- poll.wait ------------------------------------------------------------------ */
 
-/* Pushes the object of entry i of the list, and finds what to wait for. */
-static void read_entry(lua_State *L, lua_Integer i, struct pollfd *p) {
+/* Pushes the object of entry i of the list, and finds what to wait for. An
+   entry that is a sequence is an object and its events. */
+static void check_entry(lua_State *L, lua_Integer i, struct entry *e) {
+  int object = lua_gettop(L) + 1, events = object + 1;
   lua_geti(L, 1, i);
-  if (lua_type(L, -1) == LUA_TTABLE &&
-      lua_rawgeti(L, -1, 1) != LUA_TNIL) { /* {object, events} */
-    lua_rawgeti(L, -2, 2);
-    const char *letters = lua_tostring(L, -1);
-    p->events = letters ? check_events(L, 1, letters)
-                        : default_events(L, lua_gettop(L) - 1);
-    lua_pop(L, 1);
-    lua_remove(L, -2);
-  } else {
-    if (lua_type(L, -1) == LUA_TTABLE) lua_pop(L, 1);
-    p->events = default_events(L, lua_gettop(L));
+  lua_pushnil(L);
+  if (lua_istable(L, object) && lua_rawgeti(L, object, 1) != LUA_TNIL) {
+    lua_rawgeti(L, object, 2);
+    lua_replace(L, events);
+    lua_replace(L, object);
   }
-  p->fd = ux_check_fd(L, lua_gettop(L));
-  p->revents = 0;
+  const char *why = read_entry(L, object, events, e);
+  if (why != NULL)
+    luaL_argerror(L, 1, lua_pushfstring(L, "entry %I: %s", i, why));
+  lua_settop(L, object);
 }
 
-/* Fills the array. True if some have input in their buffers already, which
-   their revents say. */
+/* Fills the array, two for each entry; poll passes over those that are -1.
+   True if some have input in their buffers already. */
 static bool read_list(lua_State *L, struct pollfd *fds, lua_Integer count) {
   bool is_ready = false;
   for (lua_Integer i = 0; i < count; i++) {
-    read_entry(L, i + 1, &fds[i]);
-    if ((fds[i].events & POLLIN) && has_input(ux_test_any(L, -1)))
+    struct entry e;
+    check_entry(L, i + 1, &e);
+    for (int way = READING; way <= WRITING; way++) {
+      struct pollfd *p = &fds[2 * i + way];
+      p->fd = e.events[way] != 0 ? e.fds[way] : -1;
+      p->events = (short)e.events[way];
+      p->revents = 0;
+    }
+    if ((e.events[READING] & POLLIN) && has_input(ux_test_any(L, -1)))
       is_ready = true;
     lua_pop(L, 1);
   }
   return is_ready;
 }
 
-static int push_ready(lua_State *L, struct pollfd *fds, lua_Integer count) {
+static int push_ready(lua_State *L, const struct pollfd *fds,
+                      lua_Integer count) {
   lua_Integer n = 0;
   push_lists(L);
   int lists = lua_gettop(L) - 1;
   for (lua_Integer i = 0; i < count; i++) {
-    struct pollfd entry;
-    read_entry(L, i + 1, &entry);
-    unsigned got = (unsigned)fds[i].revents;
-    if ((entry.events & POLLIN) && has_input(ux_test_any(L, -1)))
+    struct entry e;
+    check_entry(L, i + 1, &e);
+    unsigned got =
+      (unsigned)fds[2 * i].revents | (unsigned)fds[2 * i + 1].revents;
+    if ((e.events[READING] & POLLIN) && has_input(ux_test_any(L, -1)))
       got |= POLLIN;
     if (got != 0)
-      append_ready(L, lists, ++n, (unsigned)entry.events, got);
+      append_ready(L, lists, ++n, wanted_by(&e), got);
     else
       lua_pop(L, 1);
   }
@@ -161,19 +207,19 @@ static int l_wait(lua_State *L) {
   struct ux_deadline deadline = ux_check_deadline(L, 2);
   struct ux_deadline at_once = {.left = 0};
   lua_Integer count = luaL_len(L, 1);
-  luaL_argcheck(L, count <= INT_MAX / (int)sizeof(struct pollfd), 1,
-                "too many objects");
+  luaL_argcheck(L, count <= INT_MAX / 16, 1, "too many objects");
   lua_settop(L, 2);
   struct pollfd *fds =
-    lua_newuserdatauv(L, (size_t)count * sizeof *fds, 0);
+    lua_newuserdatauv(L, (size_t)(2 * count) * sizeof *fds, 0);
   int err;
   bool is_ready;
   do { /* a handler may have closed one: look at each anew */
     is_ready = read_list(L, fds, count);
-    err = ux_wait_fds(L, fds, (nfds_t)count, is_ready ? &at_once : &deadline);
+    err = ux_wait_fds(L, fds, (nfds_t)(2 * count),
+                      is_ready ? &at_once : &deadline);
   } while (err == EINTR);
   if (err == ETIMEDOUT && is_ready) err = 0;
-  if (err == 0 && has_invalid(fds, count)) err = EBADF;
+  if (err == 0 && has_invalid(fds, 2 * count)) err = EBADF;
   return err == 0 ? push_ready(L, fds, count) : ux_fail(L, err, "poll", NULL);
 }
 
@@ -181,26 +227,27 @@ static int l_wait(lua_State *L) {
 
 #ifdef UX_HAVE_EPOLL
 
-/* A registered object that may have input in a buffer of its own. */
-struct buffering {
-  const struct ux_object *object;
-  int fd;
-  unsigned events;
+/* A descriptor that is waited for; its place in the array is its number. */
+struct watch {
+  unsigned wanted; /* events; 0: it is not in */
+  unsigned flags;  /* EPOLLET, EPOLLONESHOT */
+  bool is_spent;   /* a oneshot that was told */
+  const struct ux_object *object; /* if it is ours */
 };
 
 struct poller {
   struct ux_object head;
   int epfd;
-  lua_Integer count;
-  struct buffering *buffering; /* in the user value BUFFERING */
-  size_t used, size;
+  lua_Integer count;     /* of objects */
+  struct watch *watches; /* in the user value WATCHES */
+  int size;
 };
 
 /* User values. */
 enum {
-  OBJECTS = 1,   /* descriptor -> object */
-  FDS = 2,       /* object -> descriptor */
-  BUFFERING = 3, /* the memory of `buffering` */
+  OBJECTS = 1, /* descriptor -> object */
+  FDS = 2,     /* object -> its descriptors, see pack_fds */
+  WATCHES = 3, /* the memory of `watches` */
 };
 
 #define MOST_READY 128
@@ -242,36 +289,91 @@ static int l_len(lua_State *L) {
   return 1;
 }
 
-/* ---- which of them buffer */
+/* ---- one descriptor; the object is at stack index 2 */
 
-static void forget_buffering(struct poller *p, int fd) {
-  for (size_t i = 0; i < p->used; i++) {
-    if (p->buffering[i].fd != fd) continue;
-    p->buffering[i] = p->buffering[--p->used];
-    return;
-  }
-}
-
-static void grow_buffering(lua_State *L, struct poller *p) {
-  size_t size = p->size * 2 + 8;
-  struct buffering *more = lua_newuserdatauv(L, size * sizeof *more, 0);
-  if (p->used > 0) memcpy(more, p->buffering, p->used * sizeof *more);
-  lua_setiuservalue(L, 1, BUFFERING);
-  p->buffering = more;
+static void make_room(lua_State *L, struct poller *p, int fd) {
+  if (fd < p->size) return;
+  int size = fd < 32 ? 64 : fd * 2;
+  struct watch *more = lua_newuserdatauv(L, (size_t)size * sizeof *more, 0);
+  memset(more, 0, (size_t)size * sizeof *more);
+  if (p->size > 0)
+    memcpy(more, p->watches, (size_t)p->size * sizeof *more);
+  lua_setiuservalue(L, 1, WATCHES);
+  p->watches = more;
   p->size = size;
 }
 
-static void note_buffering(lua_State *L, struct poller *p, int fd,
-                           unsigned events) {
-  const struct ux_object *o = ux_test_any(L, 2);
-  forget_buffering(p, fd);
-  if (o == NULL || o->class->is_buffered == NULL || !(events & POLLIN))
-    return;
-  if (p->used == p->size) grow_buffering(L, p);
-  p->buffering[p->used++] = (struct buffering){o, fd, events};
+static int control(const struct poller *p, int op, int fd,
+                   const struct watch *w) {
+  struct epoll_event e = {.events = w->flags};
+  if (!w->is_spent) e.events |= w->wanted;
+  e.data.fd = fd;
+  return epoll_ctl(p->epfd, op, fd, &e) == 0 ? 0 : errno;
 }
 
-/* ---- adding and removing; the object is at stack index 2 */
+/* Is this object, not one that had the number before, waited for there? */
+static bool is_watching(lua_State *L, const struct poller *p, int fd) {
+  if (fd >= p->size || p->watches[fd].wanted == 0) return false;
+  lua_getiuservalue(L, 1, OBJECTS);
+  lua_rawgeti(L, -1, fd);
+  bool is_same = lua_rawequal(L, -1, 2);
+  lua_pop(L, 2);
+  return is_same;
+}
+
+static void set_object(lua_State *L, int fd, int index) {
+  lua_getiuservalue(L, 1, OBJECTS);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, fd);
+  lua_pop(L, 1);
+}
+
+/* Waits on a descriptor for these events, or not any more. */
+static int set_watch(lua_State *L, struct poller *p, int fd, unsigned wanted,
+                     unsigned flags) {
+  bool is_old = is_watching(L, p, fd);
+  struct watch w = {.wanted = wanted, .flags = flags};
+  if (wanted == 0 && !is_old) return 0;
+  make_room(L, p, fd);
+  w.object = ux_test_any(L, 2);
+  int op = wanted == 0 ? EPOLL_CTL_DEL
+           : is_old    ? EPOLL_CTL_MOD
+                       : EPOLL_CTL_ADD;
+  int err = control(p, op, fd, &w);
+  if (err != 0) return err;
+  p->watches[fd] = w;
+  if (wanted != 0) set_object(L, fd, 2);
+  return 0;
+}
+
+/* ---- objects */
+
+/* Both descriptors of an object in one integer, for when it is closed. */
+static lua_Integer pack_fds(const struct entry *e) {
+  return (lua_Integer)e->fds[WRITING] << 32 | e->fds[READING];
+}
+
+static bool find_fds(lua_State *L, int fds[2]) {
+  lua_getiuservalue(L, 1, FDS);
+  lua_pushvalue(L, 2);
+  bool is_in = lua_rawget(L, -2) != LUA_TNIL;
+  lua_Integer packed = lua_tointeger(L, -1);
+  fds[READING] = (int)(packed & INT_MAX);
+  fds[WRITING] = (int)(packed >> 32);
+  lua_pop(L, 2);
+  return is_in;
+}
+
+static void set_fds(lua_State *L, lua_Integer packed) {
+  lua_getiuservalue(L, 1, FDS);
+  lua_pushvalue(L, 2);
+  if (packed < 0)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, packed);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
 
 struct watch_options {
   bool edge, oneshot;
@@ -284,50 +386,31 @@ static const struct ux_option watch_schema[] = {
   {NULL, 0, 0, 0, 0, NULL},
 };
 
-static struct epoll_event check_watch(lua_State *L, int fd) {
+static unsigned check_flags(lua_State *L, int arg) {
   struct watch_options o = {false, false};
-  short events = lua_isnoneornil(L, 3)
-                   ? default_events(L, 2)
-                   : check_events(L, 3, luaL_checkstring(L, 3));
-  ux_check_options(L, 4, watch_schema, &o);
-  struct epoll_event e = {.events = (unsigned short)events};
-  e.data.u64 = (uint64_t)e.events << 32 | (unsigned)fd;
-  if (o.edge) e.events |= EPOLLET;
-  if (o.oneshot) e.events |= EPOLLONESHOT;
-  return e;
+  ux_check_options(L, arg, watch_schema, &o);
+  return (o.edge ? (unsigned)EPOLLET : 0) |
+         (o.oneshot ? (unsigned)EPOLLONESHOT : 0);
 }
 
-/* Remembers the object under its descriptor. True if the Poller did not have
-   that descriptor: it may have had another object, since closed, with it. */
-static bool remember(lua_State *L, int fd) {
-  lua_getiuservalue(L, 1, FDS);
-  lua_pushvalue(L, 2);
-  lua_pushinteger(L, fd);
-  lua_rawset(L, -3);
-  lua_getiuservalue(L, 1, OBJECTS);
-  bool is_new = lua_rawgeti(L, -1, fd) == LUA_TNIL;
-  if (!is_new && !lua_rawequal(L, -1, 2)) {
-    lua_pushnil(L);
-    lua_rawset(L, -4); /* the stale one, out of FDS */
-  } else {
-    lua_pop(L, 1);
-  }
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, fd);
-  lua_pop(L, 2);
-  return is_new;
-}
-
-static int watch(lua_State *L, int op) {
+static int watch(lua_State *L, bool is_new) {
   struct poller *p = check_poller(L);
-  int fd = ux_check_fd(L, 2);
-  struct epoll_event e = check_watch(L, fd);
-  unsigned wanted = (unsigned)(e.data.u64 >> 32);
+  struct entry e;
+  int fds[2];
+  luaL_checkany(L, 2);
+  const char *why = read_entry(L, 2, 3, &e);
+  if (why != NULL) return luaL_argerror(L, 2, why);
+  unsigned flags = check_flags(L, 4);
   lua_settop(L, 2);
-  if (epoll_ctl(p->epfd, op, fd, &e) != 0)
-    return ux_fail(L, errno, "epoll_ctl", NULL);
-  if (remember(L, fd)) p->count++;
-  note_buffering(L, p, fd, wanted);
+  bool is_in = find_fds(L, fds) && (is_watching(L, p, fds[READING]) ||
+                                    is_watching(L, p, fds[WRITING]));
+  int err = !is_new && !is_in ? ENOENT : is_new && is_in ? EEXIST : 0;
+  for (int way = READING; way <= WRITING && err == 0; way++)
+    if (way == READING || e.fds[WRITING] != e.fds[READING])
+      err = set_watch(L, p, e.fds[way], e.events[way], flags);
+  if (err != 0) return ux_fail(L, err, "epoll_ctl", NULL);
+  if (!find_fds(L, fds)) p->count++;
+  set_fds(L, pack_fds(&e));
   lua_settop(L, 1);
   return 1;
 }
@@ -349,7 +432,7 @@ always ready), EBADF, ENOSPC
 @see epoll_ctl(2)
 */
 static int l_add(lua_State *L) {
-  return watch(L, EPOLL_CTL_ADD);
+  return watch(L, true);
 }
 
 /***
@@ -365,7 +448,7 @@ Changes what an object is waited for.
 @see epoll_ctl(2)
 */
 static int l_modify(lua_State *L) {
-  return watch(L, EPOLL_CTL_MOD);
+  return watch(L, false);
 }
 
 /***
@@ -380,22 +463,19 @@ Removes an object, closed already or not.
 */
 static int l_remove(lua_State *L) {
   struct poller *p = check_poller(L);
+  int fds[2];
   luaL_checkany(L, 2);
   lua_settop(L, 2);
-  lua_getiuservalue(L, 1, FDS);
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, 3) == LUA_TNIL)
-    return ux_fail(L, ENOENT, "epoll_ctl", NULL);
-  int fd = (int)lua_tointeger(L, -1);
-  struct epoll_event unused = {.events = 0};
-  epoll_ctl(p->epfd, EPOLL_CTL_DEL, fd, &unused); /* gone when closed */
-  lua_pushvalue(L, 2);
-  lua_pushnil(L);
-  lua_rawset(L, 3);
-  lua_getiuservalue(L, 1, OBJECTS);
-  lua_pushnil(L);
-  lua_rawseti(L, -2, fd);
-  forget_buffering(p, fd);
+  if (!find_fds(L, fds)) return ux_fail(L, ENOENT, "epoll_ctl", NULL);
+  for (int way = READING; way <= WRITING; way++) {
+    if (!is_watching(L, p, fds[way])) continue;
+    p->watches[fds[way]].wanted = 0;
+    control(p, EPOLL_CTL_DEL, fds[way], &p->watches[fds[way]]);
+    lua_pushnil(L);
+    set_object(L, fds[way], 3);
+    lua_pop(L, 1);
+  }
+  set_fds(L, -1);
   p->count--;
   lua_settop(L, 1);
   return 1;
@@ -403,49 +483,78 @@ static int l_remove(lua_State *L) {
 
 /* ---- waiting */
 
-/* Appends those that have input in their buffers. A descriptor that epoll
-   reports too is taken here, and made to be skipped there. */
-static lua_Integer append_buffered(lua_State *L, const struct poller *p,
-                                   int lists, lua_Integer most,
-                                   struct epoll_event *ready, int count) {
-  lua_Integer n = 0;
-  lua_getiuservalue(L, 1, OBJECTS);
-  for (size_t i = 0; i < p->used && n < most; i++) {
-    const struct buffering *b = &p->buffering[i];
-    if (!has_input(b->object)) continue;
-    unsigned got = POLLIN;
-    for (int j = 0; j < count; j++) {
-      if ((int)(ready[j].data.u64 & UINT32_MAX) != b->fd) continue;
-      got |= ready[j].events;
-      ready[j].events = 0;
-    }
-    lua_rawgeti(L, -1, b->fd);
-    append_ready(L, lists, ++n, b->events, got);
-  }
-  lua_pop(L, 1);
-  return n;
+static bool is_ready_here(const struct watch *w) {
+  return (w->wanted & POLLIN) && !w->is_spent && has_input(w->object);
 }
 
-static int push_all_ready(lua_State *L, const struct poller *p, int most,
-                          struct epoll_event *ready, int count) {
+static bool any_ready_here(const struct poller *p) {
+  for (int fd = 0; fd < p->size; fd++)
+    if (is_ready_here(&p->watches[fd])) return true;
+  return false;
+}
+
+/* A descriptor that was closed here, but that a child still holds, goes on
+   being reported, and nothing that is left here names it. So all that is
+   known goes into a new epoll, which takes the old one's place. */
+static int drop_ghosts(struct poller *p) {
+  int fresh = epoll_create1(EPOLL_CLOEXEC);
+  if (fresh < 0) return errno;
+  struct poller copy = *p;
+  copy.epfd = fresh;
+  for (int fd = 0; fd < p->size; fd++)
+    if (p->watches[fd].wanted != 0)
+      control(&copy, EPOLL_CTL_ADD, fd, &p->watches[fd]);
+  int err = dup3(fresh, p->epfd, O_CLOEXEC) < 0 ? errno : 0;
+  close(fresh);
+  return err;
+}
+
+/* What is there no more, or is closed: its number may be another's. */
+static bool is_ghost(const struct poller *p, int fd) {
+  if (fd >= p->size || p->watches[fd].wanted == 0) return true;
+  const struct ux_object *o = p->watches[fd].object;
+  return o != NULL && !o->open;
+}
+
+static void spend(const struct poller *p, int fd) {
+  struct watch *w = &p->watches[fd];
+  if (!(w->flags & EPOLLONESHOT)) return;
+  w->is_spent = true;
+  control(p, EPOLL_CTL_MOD, fd, w);
+}
+
+static void append_watch(lua_State *L, const struct poller *p, int lists,
+                         lua_Integer n, int fd, unsigned got) {
+  struct watch *w = &p->watches[fd];
+  if (is_ready_here(w)) got |= POLLIN;
+  lua_getiuservalue(L, 1, OBJECTS);
+  lua_rawgeti(L, -1, fd);
+  lua_remove(L, -2);
+  append_ready(L, lists, n, w->wanted, got);
+  spend(p, fd);
+}
+
+/* First what epoll says, then what is in buffers and was not said. */
+static lua_Integer append_all(lua_State *L, struct poller *p, lua_Integer most,
+                              const struct epoll_event *ready, int count) {
+  bool has_ghost = false;
+  lua_Integer n = 0;
   push_lists(L);
   int lists = lua_gettop(L) - 1;
-  lua_Integer n = append_buffered(L, p, lists, most, ready, count);
-  lua_getiuservalue(L, 1, OBJECTS);
   for (int i = 0; i < count; i++) {
-    if (ready[i].events == 0) continue;
-    lua_rawgeti(L, -1, (lua_Integer)(ready[i].data.u64 & UINT32_MAX));
-    append_ready(L, lists, ++n, (unsigned)(ready[i].data.u64 >> 32),
-                 ready[i].events);
+    if (is_ghost(p, ready[i].data.fd))
+      has_ghost = true;
+    else
+      append_watch(L, p, lists, ++n, ready[i].data.fd, ready[i].events);
   }
-  lua_pop(L, 1);
-  return 2;
-}
-
-static bool any_has_input(const struct poller *p) {
-  for (size_t i = 0; i < p->used; i++)
-    if (has_input(p->buffering[i].object)) return true;
-  return false;
+  for (int fd = 0; fd < p->size && n < most; fd++) {
+    bool is_said = false;
+    if (!is_ready_here(&p->watches[fd])) continue;
+    for (int i = 0; i < count; i++) is_said |= ready[i].data.fd == fd;
+    if (!is_said) append_watch(L, p, lists, ++n, fd, POLLIN);
+  }
+  if (has_ghost) drop_ghosts(p);
+  return n;
 }
 
 /***
@@ -470,8 +579,11 @@ static int l_poller_wait(lua_State *L) {
   for (;;) {
     int count = epoll_wait(p->epfd, ready, (int)most, 0);
     int err = count < 0 && errno != EINTR ? errno : 0;
-    if (err == 0 && (count > 0 || any_has_input(p)))
-      return push_all_ready(L, p, (int)most, ready, count > 0 ? count : 0);
+    if (err == 0 && (count > 0 || any_ready_here(p))) {
+      if (append_all(L, p, most, ready, count > 0 ? count : 0) > 0) return 2;
+      lua_pop(L, 2);
+      continue; /* nothing but ghosts, and they are gone now */
+    }
     if (err == 0) err = ux_wait_fd(L, p->epfd, POLLIN, &deadline);
     if (err != 0 && err != EINTR) return ux_fail(L, err, "epoll_wait", NULL);
     if (!p->head.open) return ux_closed_error(L, &poller_class);

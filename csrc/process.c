@@ -275,6 +275,13 @@ static int l_kill(lua_State *L) {
   return ux_result(L, err, "kill", name_of(L, 1));
 }
 
+/* Of a process that is not our child. A pidfd can be read when it has ended,
+   also while its parent has not taken its status. */
+static bool is_running(const struct process *p) {
+  struct pollfd fd = {.fd = p->pidfd, .events = POLLIN};
+  return p->pidfd >= 0 ? poll(&fd, 1, 0) == 0 : send_signal(p, 0) == 0;
+}
+
 /***
 Is the child running still?
 @function Process:is_alive
@@ -283,7 +290,7 @@ Is the child running still?
 static int l_is_alive(lua_State *L) {
   struct process *p = check_process(L);
   int err = try_reap(p);
-  if (err == ECHILD && !p->is_reaped) err = send_signal(p, 0) ? 0 : EAGAIN;
+  if (err == ECHILD) err = is_running(p) ? EAGAIN : 0;
   lua_pushboolean(L, err == EAGAIN);
   return 1;
 }
@@ -415,6 +422,7 @@ static int l_spawn(lua_State *L) {
   if (err == 0) set_process(p, pid);
   ux_spawn_plan_close(L, streams - 1);
   if (err == 0) return 1;
+  ux_spawn_plan_close_streams(L, streams);
   bool is_cwd = strcmp(call, "chdir") == 0;
   return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->argv[0]);
 }

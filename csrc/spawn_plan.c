@@ -73,6 +73,16 @@ void ux_spawn_plan_close(lua_State *L, int index) {
   lua_call(L, 1, 0);
 }
 
+void ux_spawn_plan_close_streams(lua_State *L, int index) {
+  for (int i = 0; i < 3; i++) {
+    lua_pushcfunction(L, ux_stream_class.close);
+    if (lua_getfield(L, index, stdio_names[i]) != LUA_TNIL)
+      lua_call(L, 1, 0);
+    else
+      lua_pop(L, 2);
+  }
+}
+
 /* Keeps the value at the top of the stack alive with the plan at index, and
    pops it. */
 static void anchor(lua_State *L, int index) {
@@ -197,6 +207,12 @@ static void add_owned(struct plan *p, int from, int to) {
   add_fd(p, from, to);
 }
 
+static bool has_target(const struct plan *p, int to) {
+  for (size_t i = 0; i < p->spawn.fd_count; i++)
+    if (p->spawn.fds[i].to == to) return true;
+  return false;
+}
+
 static int source_of(const struct plan *p, int to) {
   for (size_t i = 0; i < p->spawn.fd_count; i++)
     if (p->spawn.fds[i].to == to) return p->spawn.fds[i].from;
@@ -228,27 +244,33 @@ static int add_pipe(lua_State *L, struct plan *p, int to) {
   return fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
+static int bad_option(lua_State *L, int arg, const char *name,
+                      const char *why) {
+  return luaL_argerror(L, arg,
+                       lua_pushfstring(L, "option '%s': %s", name, why));
+}
+
 /* Another program expects descriptors that block. */
-static int add_object(lua_State *L, struct plan *p, int index, int to) {
-  int fd = ux_fd_dup_blocking(ux_check_fd(L, index));
+static int add_object(lua_State *L, struct plan *p, int arg, int index,
+                      const char *name, int to) {
+  const char *why;
+  int fd = to == STDIN_FILENO ? ux_to_fd(L, index, &why)
+                              : ux_to_write_fd(L, index, &why);
+  if (fd < 0) bad_option(L, arg, name, why);
+  fd = ux_fd_dup_blocking(fd);
   if (fd < 0) return errno;
   add_owned(p, fd, to);
   return 0;
-}
-
-static int bad_word(lua_State *L, int arg, int to, const char *word) {
-  return luaL_argerror(
-    L, arg,
-    lua_pushfstring(L,
-                    "option '%s': unknown word '%s' (a path needs a '/')",
-                    stdio_names[to], word));
 }
 
 /* One of the three at the given stack index. `streams` is the table that
    takes what leads to the child. 0 or an errno. */
 static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
                      int streams) {
-  if (lua_type(L, index) != LUA_TSTRING) return add_object(L, p, index, to);
+  const char *name = stdio_names[to];
+  if (has_target(p, to)) bad_option(L, arg, name, "is in 'fds' too");
+  if (lua_type(L, index) != LUA_TSTRING)
+    return add_object(L, p, arg, index, name, to);
   const char *word = ux_check_cstring(L, index);
   if (strcmp(word, "inherit") == 0) return 0;
   if (strcmp(word, "null") == 0) return add_file(p, "/dev/null", to);
@@ -257,9 +279,12 @@ static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
     add_fd(p, source_of(p, STDOUT_FILENO), to);
     return 0;
   }
-  if (strcmp(word, "pipe") != 0) return bad_word(L, arg, to, word);
+  if (strcmp(word, "pipe") != 0)
+    bad_option(L, arg, name,
+               lua_pushfstring(L, "unknown word '%s' (a path needs a '/')",
+                               word));
   int err = add_pipe(L, p, to);
-  if (err == 0) lua_setfield(L, streams, stdio_names[to]);
+  if (err == 0) lua_setfield(L, streams, name);
   return err;
 }
 
@@ -274,10 +299,7 @@ static int check_target(lua_State *L, int arg) {
 static int add_fds(lua_State *L, struct plan *p, int arg, int index) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     int to = check_target(L, arg);
-    for (size_t i = 0; i < p->spawn.fd_count; i++)
-      if (p->spawn.fds[i].to == to)
-        luaL_argerror(L, arg, "option 'fds': descriptor given twice");
-    int err = add_object(L, p, lua_gettop(L), to);
+    int err = add_object(L, p, arg, lua_gettop(L), "fds", to);
     if (err != 0) return err;
   }
   return 0;
@@ -304,12 +326,11 @@ static int add_all_fds(lua_State *L, struct plan *p, int arg,
   int plan = streams - 1;
   p->owned = anchored_memory(L, plan, most, sizeof *p->owned);
   p->spawn.fds = anchored_memory(L, plan, most, sizeof *p->spawn.fds);
-  for (int to = 0; to < 3; to++) {
-    if (o->stdio[to] == 0) continue;
-    int err = add_stdio(L, p, arg, o->stdio[to], to, streams);
-    if (err != 0) return err;
-  }
-  return o->fds != 0 ? add_fds(L, p, arg, o->fds) : 0;
+  int err = o->fds != 0 ? add_fds(L, p, arg, o->fds) : 0;
+  for (int to = 0; to < 3 && err == 0; to++)
+    if (o->stdio[to] != 0)
+      err = add_stdio(L, p, arg, o->stdio[to], to, streams);
+  return err;
 }
 
 struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
@@ -334,6 +355,7 @@ struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
     return &p->spawn;
   }
   ux_spawn_plan_close(L, plan);
+  ux_spawn_plan_close_streams(L, plan + 1);
   if (p->bad_path != NULL)
     ux_fail(L, err, "open", p->bad_path);
   else

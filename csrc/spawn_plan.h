@@ -16,4 +16,7 @@ struct ux_spawn *ux_spawn_plan(lua_State *L, int arg);
    given stack index. */
 void ux_spawn_plan_close(lua_State *L, int index);
 
+/* Closes the streams in the table at the given index: there is no child. */
+void ux_spawn_plan_close_streams(lua_State *L, int index);
+
 #endif

@@ -137,6 +137,11 @@ static int fileno_of(const void *self) {
   return s->rfd >= 0 ? s->rfd : s->wfd;
 }
 
+static int write_fileno_of(const void *self) {
+  const struct ux_stream *s = self;
+  return s->wfd >= 0 ? s->wfd : s->rfd;
+}
+
 static const char *events_of(const void *self) {
   const struct ux_stream *s = self;
   return s->rfd >= 0 ? "r" : "w";
@@ -403,6 +408,7 @@ const struct ux_class ux_stream_class = {
   .describe = describe,
   .kind = kind_of,
   .fileno = fileno_of,
+  .write_fileno = write_fileno_of,
   .events = events_of,
   .is_buffered = is_buffered,
 };

@@ -12,53 +12,80 @@
 
 /* ---- what has a descriptor -------------------------------------------------- */
 
-static int fd_of_file(lua_State *L, int arg) {
-  const luaL_Stream *file = luaL_testudata(L, arg, LUA_FILEHANDLE);
-  if (file == NULL) return -1;
-  if (file->closef == NULL) luaL_argerror(L, arg, "file is closed");
-  return fileno(file->f);
+static int fd_of_integer(lua_State *L, int index, const char **why) {
+  int is_integer;
+  lua_Integer n = lua_tointegerx(L, index, &is_integer);
+  if (is_integer && n >= 0 && n <= INT_MAX) return (int)n;
+  *why = "a descriptor is an integer >= 0";
+  return -1;
 }
 
-static int fd_of_object(lua_State *L, int arg) {
-  const struct ux_object *o = ux_test_any(L, arg);
-  if (o == NULL || o->class->fileno == NULL) return -1;
-  if (!o->open) luaL_argerror(L, arg, "object is closed");
-  return o->class->fileno(o);
+static int fd_of_file(const luaL_Stream *file, const char **why) {
+  if (file->closef != NULL) return fileno(file->f);
+  *why = "file is closed";
+  return -1;
+}
+
+static int fd_of_object(const struct ux_object *o, bool is_write,
+                        const char **why) {
+  const struct ux_class *class = o->class;
+  if (!o->open) {
+    *why = "object is closed";
+    return -1;
+  }
+  if (is_write && class->write_fileno != NULL) return class->write_fileno(o);
+  return class->fileno != NULL ? class->fileno(o) : -1;
+}
+
+static int call_fileno(lua_State *L, int index, const char *name) {
+  int fd = -1;
+  if (lua_getfield(L, index, name) == LUA_TFUNCTION) {
+    lua_pushvalue(L, index);
+    lua_call(L, 1, 1);
+    if (lua_isinteger(L, -1)) fd = (int)lua_tointeger(L, -1);
+  }
+  lua_pop(L, 1);
+  return fd;
 }
 
 /* Objects of other libraries, by the names that event loops know. */
-static int fd_of_foreign(lua_State *L, int arg) {
+static int fd_of_foreign(lua_State *L, int index) {
   static const char *const names[] = {"fileno", "pollfd", "getfd", NULL};
-  int type = lua_type(L, arg);
-  if (type != LUA_TUSERDATA && type != LUA_TTABLE) return -1;
-  if (type == LUA_TUSERDATA && luaL_getmetafield(L, arg, "__index") == 0)
+  bool is_table = lua_istable(L, index);
+  if (!is_table && luaL_getmetafield(L, index, "__index") == LUA_TNIL)
     return -1;
-  if (type == LUA_TUSERDATA) lua_pop(L, 1);
+  if (!is_table) lua_pop(L, 1);
   for (int i = 0; names[i] != NULL; i++) {
-    if (lua_getfield(L, arg, names[i]) == LUA_TFUNCTION) {
-      lua_pushvalue(L, arg);
-      lua_call(L, 1, 1);
-      int fd = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) : -1;
-      lua_pop(L, 1);
-      if (fd >= 0) return fd;
-    } else {
-      lua_pop(L, 1);
-    }
+    int fd = call_fileno(L, index, names[i]);
+    if (fd >= 0) return fd;
   }
   return -1;
 }
 
+static int to_fd(lua_State *L, int index, bool is_write, const char **why) {
+  int type = lua_type(L, index);
+  *why = "it has no descriptor";
+  if (type == LUA_TNUMBER) return fd_of_integer(L, index, why);
+  if (type != LUA_TUSERDATA && type != LUA_TTABLE) return -1;
+  const struct ux_object *o = ux_test_any(L, index);
+  if (o != NULL) return fd_of_object(o, is_write, why);
+  const luaL_Stream *file = luaL_testudata(L, index, LUA_FILEHANDLE);
+  if (file != NULL) return fd_of_file(file, why);
+  return fd_of_foreign(L, index);
+}
+
+int ux_to_fd(lua_State *L, int index, const char **why) {
+  return to_fd(L, index, false, why);
+}
+
+int ux_to_write_fd(lua_State *L, int index, const char **why) {
+  return to_fd(L, index, true, why);
+}
+
 int ux_check_fd(lua_State *L, int arg) {
-  if (lua_type(L, arg) == LUA_TNUMBER) {
-    lua_Integer n = luaL_checkinteger(L, arg);
-    luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg,
-                  "descriptor must be an integer >= 0");
-    return (int)n;
-  }
-  int fd = fd_of_file(L, arg);
-  if (fd < 0) fd = fd_of_object(L, arg);
-  if (fd < 0) fd = fd_of_foreign(L, arg);
-  if (fd < 0) luaL_typeerror(L, arg, "descriptor, file or object with one");
+  const char *why;
+  int fd = ux_to_fd(L, arg, &why);
+  if (fd < 0) luaL_argerror(L, arg, why);
   return fd;
 }
 
@@ -78,21 +105,29 @@ int ux_fd_dup(int fd) {
 static int reopen(int fd, int flags) {
   char path[sizeof "/proc/self/fd/" + 3 * sizeof(int)];
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  return open(path, (flags & O_ACCMODE) | O_CLOEXEC);
+  /* Not to wait for the other side of a FIFO. */
+  int again = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+  if (again >= 0) fcntl(again, F_SETFL, flags & ~O_NONBLOCK);
+  return again;
 }
 
+static int move_above_standard(int fd) {
+  if (fd > STDERR_FILENO) return fd;
+  int high = ux_fd_dup(fd), err = errno;
+  close(fd);
+  errno = err;
+  return high;
+}
+
+/* Where it cannot be opened again, with no /proc or for the writer of a FIFO
+   that nobody reads, it is passed on as it is. */
 int ux_fd_dup_blocking(int fd) {
   struct stat st;
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fstat(fd, &st) != 0) return -1;
   if (!(flags & O_NONBLOCK) || !S_ISFIFO(st.st_mode)) return ux_fd_dup(fd);
   int again = reopen(fd, flags);
-  if (again < 0) return ux_fd_dup(fd); /* no /proc: as it is, then */
-  if (again > STDERR_FILENO) return again;
-  int high = ux_fd_dup(again), err = errno;
-  close(again);
-  errno = err;
-  return high;
+  return again < 0 ? ux_fd_dup(fd) : move_above_standard(again);
 }
 
 int ux_fd_close(int *fd) {

@@ -7,9 +7,14 @@
 #include <lua.h>
 #include <stdbool.h>
 
-/* The descriptor of what stands at arg: an integer, a Lua file, one of our
-   objects, or an object with a method fileno, pollfd or getfd. Raises when it
-   has none. */
+/* The descriptor of what stands at the index: an integer, a Lua file, one of
+   our objects, or an object with a method fileno, pollfd or getfd. Where there
+   is none -1, and why in *why. A stream may have another one to write to:
+   ux_to_write_fd gives that. */
+int ux_to_fd(lua_State *L, int index, const char **why);
+int ux_to_write_fd(lua_State *L, int index, const char **why);
+
+/* The same for an argument of the running function; raises. */
 int ux_check_fd(lua_State *L, int arg);
 
 /* pipe2 with O_CLOEXEC and the given further flags; 0 or an errno. */

@@ -142,12 +142,17 @@ void ux_interrupt_open(lua_State *L) {
 
 /* ---- the hook that lua.c sets at Ctrl-C ----------------------------------- */
 
+/* The main thread's, behind ours. */
+static struct hook their_hook(const struct state *s) {
+  struct hook h = get_hook(s->main);
+  return h.fn == our_hook.fn ? targets[TARGET_MAIN].theirs : h;
+}
+
 /* A hook on the main thread that was not there before, and that a call would
    set off, is taken for a note left by a signal handler. If it is a user's
    own it sees one call more, and is known from then on. */
 static bool has_new_hook(const struct state *s) {
-  struct hook h = get_hook(s->main);
-  if (h.fn == our_hook.fn) h = targets[TARGET_MAIN].theirs;
+  struct hook h = their_hook(s);
   return h.fn != NULL && (h.mask & LUA_MASKCALL) != 0 &&
          !is_same_hook(h, s->known);
 }
@@ -185,7 +190,10 @@ static void run_new_hook(lua_State *L, struct state *s) {
 /* ---- both ----------------------------------------------------------------------- */
 
 bool ux_interrupt_pending(lua_State *L) {
-  return has_new_hook(get_state(L)) || ux_handlers_pending(L);
+  struct state *s = get_state(L);
+  if (has_new_hook(s)) return true;
+  s->known = their_hook(s);
+  return ux_handlers_pending(L);
 }
 
 void ux_interrupt_run(lua_State *L) {

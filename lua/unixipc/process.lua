@@ -48,24 +48,17 @@ local function take(state, stream)
   return true
 end
 
--- Gives what there is room for. A child that does not want it is no error: it
--- has its reasons, and its status tells them.
+-- Gives what there is room for, what the stream kept back first. True when all
+-- went out. A child that does not want it is no error: it has its reasons, and
+-- its status tells them.
 local function give(state, stream)
   local rest = state.input:sub(state.sent + 1, state.sent + CHUNK)
   local taken, _, code = stream:write_some(rest, 0)
   if taken then
     state.sent = state.sent + taken
-  elseif code ~= errno.ETIMEDOUT then
-    state.sent = #state.input
+    return state.sent == #state.input
   end
-end
-
-local function close_when_sent(state, stdin)
-  if stdin and state.sent >= #state.input then
-    stdin:close()
-    return nil
-  end
-  return stdin
+  return code ~= errno.ETIMEDOUT
 end
 
 local function list_waiting(state, stdin)
@@ -81,17 +74,24 @@ local function is_open(stream)
   return stream and not tostring(stream):find("(closed)", 1, true)
 end
 
+-- Closes without a wait: what could not go out is not wanted.
+local function give_and_close(state, stdin)
+  if not give(state, stdin) then return stdin end
+  stdin:set_timeout(0)
+  stdin:close()
+  return nil
+end
+
 -- Moves bytes both ways until all streams are at their end.
 local function exchange(state, stdin, time_left)
-  stdin = close_when_sent(state, is_open(stdin) and stdin or nil)
+  stdin = is_open(stdin) and give_and_close(state, stdin) or nil
   while stdin or #state.reading > 0 do
     local ready, message, code =
       poll.wait(list_waiting(state, stdin), time_left())
     if not ready then return nil, message, code end
     for _, stream in ipairs(ready) do
       if stream == stdin then
-        give(state, stdin)
-        stdin = close_when_sent(state, stdin)
+        stdin = give_and_close(state, stdin)
       else
         local ok, why, number = take(state, stream)
         if not ok then return nil, why, number end
@@ -103,6 +103,17 @@ end
 
 local function gathered(state, stream)
   return stream and table.concat(state.parts[stream] or {})
+end
+
+local function check_arguments(input, timeout)
+  if input ~= nil and type(input) ~= "string" then
+    error("bad argument #1 to 'communicate' (string expected, got "
+      .. type(input) .. ")", 3)
+  end
+  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+    error("bad argument #2 to 'communicate' (timeout must be a number of "
+      .. "seconds >= 0)", 3)
+  end
 end
 
 -- A function that says how much of the timeout is left.
@@ -129,6 +140,7 @@ end
 -- @treturn[2] integer errno: ETIMEDOUT, ECHILD
 -- @see Process:wait
 function Process:communicate(input, timeout)
+  check_arguments(input, timeout)
   local state = unfinished[self] or begin(self, input)
   unfinished[self] = state
   local time_left = countdown(timeout)
