@@ -1,0 +1,176 @@
+-- Every call of the library that can block, made to block for ever: the tests
+-- of the blocking engine go through all of them.
+--
+--   local case = blocking.new "Stream:read"
+--   case.enter()          -- in the process that is to block
+--   case.call(timeout)    -- blocks
+--   case.release()        -- from another process: lets the call return
+--   case.close()          -- or local case <close>
+--
+-- Cases whose call has no timeout of its own set it beforehand. A case has to
+-- be closed: what is kept back for a full pipe, its finalizer would wait for
+-- ever to write.
+local ipc = require "unixipc"
+local names = require "support.names"
+
+local pipe, fifo, process, poll = ipc.pipe, ipc.fifo, ipc.process, ipc.poll
+
+local blocking = {}
+local makers = {}
+
+-- Calls that wait for input: the other side writes what each can read.
+local function reading(call)
+  return function()
+    local r, w = assert(pipe.open())
+    return {
+      objects = {r, w},
+      call = function(timeout) return call(r, timeout) end,
+      release = function() return w:write("\0\0\0\1x\n") end,
+    }
+  end
+end
+
+local function fill(w)
+  repeat until not w:write_some(("x"):rep(4096), 0)
+end
+
+-- Calls that wait for room in a full pipe: the other side reads.
+local function writing(call)
+  return function()
+    local r, w = assert(pipe.open())
+    fill(w)
+    return {
+      objects = {r, w},
+      call = function(timeout) return call(w, timeout) end,
+      release = function() return r:read(65536) end,
+    }
+  end
+end
+
+-- Calls that wait for a child, which the other side tells to end. The child
+-- belongs to the process that blocks, so it is started there.
+local function waiting(start, call)
+  return function()
+    local r, w = assert(pipe.open())
+    local case = {objects = {r, w}}
+    function case.enter()
+      case.child = start({"sh", "-c", "read x; echo done"}, r)
+    end
+    function case.call(timeout) return call(case.child, timeout) end
+    function case.release() return w:write "\n" end
+    return case
+  end
+end
+
+local function opening(way, other)
+  return function()
+    local path = names.path ".fifo"
+    assert(fifo.create(path))
+    return {
+      objects = {},
+      call = function(timeout) return fifo.open(path, way, nil, timeout) end,
+      release = function() return fifo.open(path, other, nil, 5) end,
+    }
+  end
+end
+
+makers["Stream:read"] = reading(function(r, timeout)
+  return r:read(5, timeout)
+end)
+
+makers["Stream:read_some"] = reading(function(r, timeout)
+  return r:read_some(1, timeout)
+end)
+
+makers["Stream:lines"] = reading(function(r, timeout)
+  r:set_timeout(timeout)
+  return r:lines()()
+end)
+
+makers["Stream:receive"] = reading(function(r, timeout)
+  return r:receive(timeout)
+end)
+
+makers["Stream:write"] = writing(function(w, timeout)
+  return w:set_timeout(timeout):write "x"
+end)
+
+makers["Stream:write_some"] = writing(function(w, timeout)
+  return w:write_some("x", timeout)
+end)
+
+makers["Stream:send"] = writing(function(w, timeout)
+  return w:send("x", timeout)
+end)
+
+makers["Stream:flush"] = writing(function(w, timeout)
+  w:setvbuf "full"
+  w:write "x"
+  return w:flush(timeout)
+end)
+
+makers["Stream:close"] = writing(function(w, timeout)
+  w:setvbuf "full"
+  w:write "x"
+  w:set_timeout(timeout)
+  return w:close()
+end)
+
+makers["fifo.open r"] = opening("r", "w")
+makers["fifo.open w"] = opening("w", "r")
+
+makers["Process:wait"] = waiting(function(argv, stdin)
+  return assert(process.spawn(argv, {stdin = stdin, stdout = "null"}))
+end, function(child, timeout)
+  return child:wait(timeout)
+end)
+
+makers["Process:communicate"] = waiting(function(argv, stdin)
+  return assert(process.spawn(argv, {stdin = stdin, stdout = "pipe"}))
+end, function(child, timeout)
+  return child:communicate(nil, timeout)
+end)
+
+makers["pipe.popen read"] = waiting(function(argv, stdin)
+  local stream, child = assert(pipe.popen(argv, "r", {stdin = stdin}))
+  return {stream = stream, process = child}
+end, function(child, timeout)
+  return child.stream:read("l", timeout)
+end)
+
+makers["poll.wait"] = reading(function(r, timeout)
+  return poll.wait({r}, timeout)
+end)
+
+makers["Poller:wait"] = reading(function(r, timeout)
+  local poller <close> = assert(poll.new())
+  assert(poller:add(r))
+  return poller:wait(timeout)
+end)
+
+-- The only one that nothing but time can end.
+makers["process.sleep"] = function()
+  return {
+    objects = {},
+    is_endless = true,
+    call = function(timeout) return process.sleep(timeout or math.huge) end,
+  }
+end
+
+--- A new case of that name.
+function blocking.new(name)
+  local case = makers[name]()
+  case.enter = case.enter or function() end
+  --- Closes what was opened for it, reading ends first.
+  function case.close()
+    for _, object in ipairs(case.objects) do object:close() end
+  end
+  return setmetatable(case, {__close = case.close})
+end
+
+--- The names of all cases, sorted.
+blocking.names = {}
+for name in pairs(makers) do table.insert(blocking.names, name) end
+table.sort(blocking.names)
+
+return blocking

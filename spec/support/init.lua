@@ -1,0 +1,50 @@
+-- The first line of every spec: local t = require "support"
+-- After each test nothing may be left behind: helper.lua sees to that.
+local assert = require "luassert"
+local busted = require "busted"
+
+local t = {
+  children = require "support.children",
+  names = require "support.names",
+  leaks = require "support.leaks",
+  -- How many times slower than usual: under valgrind, with sanitizers.
+  slow = tonumber(os.getenv "SPEC_SLOW") or 1,
+}
+
+--- The call was refused: t.refused("ENOENT", fifo.open(path, "r")).
+-- Returns the message and whatever came after the number.
+function t.refused(name, value, message, number, ...)
+  assert.is_nil(value)
+  assert.is_string(message)
+  assert.equal(require("unixipc.errno").number(name), number, message)
+  return message, ...
+end
+
+--- The call ran out of time. Returns whatever came after the number.
+function t.timed_out(...)
+  assert.equal("timeout", (t.refused("ETIMEDOUT", ...)))
+  return select(4, ...)
+end
+
+--- The call is a programmer's mistake; `text` is part of the message.
+function t.raises(text, fn, ...)
+  local ok, message = pcall(fn, ...)
+  assert.is_false(ok, "no error was raised")
+  assert.truthy(tostring(message):find(text, 1, true),
+    ("%q is not in %q"):format(text, tostring(message)))
+  return message
+end
+
+--- The seconds that a call took, then what it returned.
+function t.took(fn, ...)
+  local start = busted.monotime()
+  local results = table.pack(fn(...))
+  return busted.monotime() - start, table.unpack(results, 1, results.n)
+end
+
+--- The path of a program that was built from spec/c/<name>.c.
+function t.program(name)
+  return (os.getenv "BUILD" or "build/release") .. "/spec/c/" .. name
+end
+
+return t
