@@ -9,7 +9,7 @@ static const luaL_Reg modules[] = {
 #define UX_ENTRY(name) {#name, ux_open_##name},
   UX_MODULES(UX_ENTRY)
 #undef UX_ENTRY
-  {NULL, NULL},
+    {NULL, NULL},
 };
 
 /* Upvalue 1: the openers by name. */

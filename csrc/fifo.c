@@ -96,7 +96,7 @@ static int l_unlink(lua_State *L) {
   return ux_result(L, err, "unlink", path);
 }
 
-/* ---- opening -------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------- */
 
 enum way { WAY_R, WAY_W, WAY_RW };
 
@@ -140,8 +140,8 @@ static int check_opened(int fd, struct stat *st) {
 }
 
 static void set_ways(struct ux_stream *s, int fd, enum way way) {
-  ux_stream_set(s, way == WAY_W ? -1 : fd, way == WAY_R ? -1 : fd,
-                UX_RAWIO_NONBLOCK);
+  ux_stream_set(
+    s, way == WAY_W ? -1 : fd, way == WAY_R ? -1 : fd, UX_RAWIO_NONBLOCK);
 }
 
 /***

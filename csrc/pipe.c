@@ -18,9 +18,17 @@ struct open_options {
 };
 
 static const struct ux_option open_schema[] = {
-  {"capacity", UX_OPT_INTEGER, offsetof(struct open_options, capacity), 1,
-   INT_MAX, NULL},
-  {"packet", UX_OPT_BOOLEAN, offsetof(struct open_options, packet), 0, 0,
+  {"capacity",
+   UX_OPT_INTEGER,
+   offsetof(struct open_options, capacity),
+   1,
+   INT_MAX,
+   NULL},
+  {"packet",
+   UX_OPT_BOOLEAN,
+   offsetof(struct open_options, packet),
+   0,
+   0,
    NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
@@ -128,7 +136,9 @@ that is in it), EBADF (not a pipe), ENOTSUP
 static int l_set_capacity(lua_State *L) {
   const struct ux_stream *s = ux_check_stream(L);
   lua_Integer bytes = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, bytes >= 0 && bytes <= INT_MAX, 2,
+  luaL_argcheck(L,
+                bytes >= 0 && bytes <= INT_MAX,
+                2,
                 "capacity must be a number of bytes");
   int now = set_capacity(s->head.class->fileno(s), bytes);
   if (now < 0) return ux_stream_fail(L, errno, "fcntl");

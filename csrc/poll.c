@@ -25,7 +25,7 @@ and `e`, an error.
 #include <sys/epoll.h>
 #endif
 
-/* ---- what is asked for ---------------------------------------------------------- */
+/* ---- what is asked for ------------------------------------------------- */
 
 /* An object to wait for: its descriptors to read and to write, which differ
    for a stream of two, and what to wait for on each. */
@@ -86,7 +86,7 @@ static unsigned wanted_by(const struct entry *e) {
   return e->events[READING] | e->events[WRITING];
 }
 
-/* ---- what came ------------------------------------------------------------------- */
+/* ---- what came --------------------------------------------------------- */
 
 /* A hang-up or an error ends the wait for what was asked too: the next read or
    write says what it was. */
@@ -122,7 +122,7 @@ static void append_ready(lua_State *L, int lists, lua_Integer n,
   lua_rawseti(L, lists + 1, n);
 }
 
-/* ---- poll.wait ------------------------------------------------------------------ */
+/* ---- poll.wait --------------------------------------------------------- */
 
 /* Pushes the object of entry i of the list, and finds what to wait for. An
    entry that is a sequence is an object and its events. */
@@ -146,7 +146,7 @@ static void check_entry(lua_State *L, lua_Integer i, struct entry *e) {
 static bool read_list(lua_State *L, struct pollfd *fds, lua_Integer count) {
   bool is_ready = false;
   for (lua_Integer i = 0; i < count; i++) {
-    struct entry e;
+    struct entry e = {.fds = {-1, -1}};
     check_entry(L, i + 1, &e);
     for (int way = READING; way <= WRITING; way++) {
       struct pollfd *p = &fds[2 * i + way];
@@ -167,7 +167,7 @@ static int push_ready(lua_State *L, const struct pollfd *fds,
   push_lists(L);
   int lists = lua_gettop(L) - 1;
   for (lua_Integer i = 0; i < count; i++) {
-    struct entry e;
+    struct entry e = {.fds = {-1, -1}};
     check_entry(L, i + 1, &e);
     unsigned got =
       (unsigned)fds[2 * i].revents | (unsigned)fds[2 * i + 1].revents;
@@ -215,23 +215,23 @@ static int l_wait(lua_State *L) {
   bool is_ready;
   do { /* a handler may have closed one: look at each anew */
     is_ready = read_list(L, fds, count);
-    err = ux_wait_fds(L, fds, (nfds_t)(2 * count),
-                      is_ready ? &at_once : &deadline);
+    err = ux_wait_fds(
+      L, fds, (nfds_t)(2 * count), is_ready ? &at_once : &deadline);
   } while (err == EINTR);
   if (err == ETIMEDOUT && is_ready) err = 0;
   if (err == 0 && has_invalid(fds, 2 * count)) err = EBADF;
   return err == 0 ? push_ready(L, fds, count) : ux_fail(L, err, "poll", NULL);
 }
 
-/* ---- Poller ---------------------------------------------------------------------- */
+/* ---- Poller ------------------------------------------------------------ */
 
 #ifdef UX_HAVE_EPOLL
 
 /* A descriptor that is waited for; its place in the array is its number. */
 struct watch {
-  unsigned wanted; /* events; 0: it is not in */
-  unsigned flags;  /* EPOLLET, EPOLLONESHOT */
-  bool is_spent;   /* a oneshot that was told */
+  unsigned wanted;                /* events; 0: it is not in */
+  unsigned flags;                 /* EPOLLET, EPOLLONESHOT */
+  bool is_spent;                  /* a oneshot that was told */
   const struct ux_object *object; /* if it is ours */
 };
 
@@ -296,8 +296,7 @@ static void make_room(lua_State *L, struct poller *p, int fd) {
   int size = fd < 32 ? 64 : fd * 2;
   struct watch *more = lua_newuserdatauv(L, (size_t)size * sizeof *more, 0);
   memset(more, 0, (size_t)size * sizeof *more);
-  if (p->size > 0)
-    memcpy(more, p->watches, (size_t)p->size * sizeof *more);
+  if (p->size > 0) memcpy(more, p->watches, (size_t)p->size * sizeof *more);
   lua_setiuservalue(L, 1, WATCHES);
   p->watches = more;
   p->size = size;
@@ -381,7 +380,11 @@ struct watch_options {
 
 static const struct ux_option watch_schema[] = {
   {"edge", UX_OPT_BOOLEAN, offsetof(struct watch_options, edge), 0, 0, NULL},
-  {"oneshot", UX_OPT_BOOLEAN, offsetof(struct watch_options, oneshot), 0, 0,
+  {"oneshot",
+   UX_OPT_BOOLEAN,
+   offsetof(struct watch_options, oneshot),
+   0,
+   0,
    NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
@@ -395,7 +398,7 @@ static unsigned check_flags(lua_State *L, int arg) {
 
 static int watch(lua_State *L, bool is_new) {
   struct poller *p = check_poller(L);
-  struct entry e;
+  struct entry e = {.fds = {-1, -1}};
   int fds[2];
   luaL_checkany(L, 2);
   const char *why = read_entry(L, 2, 3, &e);

@@ -11,7 +11,7 @@ Processes: fork, spawn, wait, and who we are.
 #include "base/wait.h"
 #include "lib/clock.h"
 #include "lib/spawn.h"
-#include "spawn_plan.h"
+#include "process_plan.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -49,7 +49,7 @@ static const char *name_of(lua_State *L, int index) {
   return lua_tostring(L, -1);
 }
 
-/* ---- pidfd --------------------------------------------------------------------- */
+/* ---- pidfd ------------------------------------------------------------- */
 
 static int open_pidfd(pid_t pid) {
 #if defined(UX_HAVE_PIDFD) && defined(SYS_pidfd_open)
@@ -64,14 +64,13 @@ static int open_pidfd(pid_t pid) {
 static int send_signal(const struct process *p, int sig) {
 #if defined(UX_HAVE_PIDFD) && defined(SYS_pidfd_send_signal)
   if (p->pidfd >= 0)
-    return syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, 0) == 0
-             ? 0
-             : errno;
+    return syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, 0) == 0 ? 0
+                                                                       : errno;
 #endif
   return kill(p->pid, sig) == 0 ? 0 : errno;
 }
 
-/* ---- reaping --------------------------------------------------------------------- */
+/* ---- reaping ----------------------------------------------------------- */
 
 /* EAGAIN: it is still running. */
 static int try_reap(struct process *p) {
@@ -89,9 +88,8 @@ static int try_reap(struct process *p) {
 static int wait_exit(void *arg) {
   const struct process *p = arg;
   siginfo_t status;
-  return waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOWAIT) == 0
-           ? 0
-           : errno;
+  return waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOWAIT) == 0 ? 0
+                                                                      : errno;
 }
 
 static int wait_for_exit(lua_State *L, struct process *p,
@@ -134,7 +132,7 @@ static void abandon(pid_t pid) {
   abandoned.pids[abandoned.count++] = pid;
 }
 
-/* ---- the object ------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------- */
 
 /* Pushes a closed Process. The streams are the table at the given stack
    index; 0 for none. */
@@ -180,8 +178,8 @@ static bool is_exit(const struct process *p) {
 static void describe(lua_State *L, const void *self) {
   const struct process *p = self;
   const char *name = name_of(L, 1);
-  lua_pushfstring(L, "process pid=%d%s%s", (int)p->pid, name ? " " : "",
-                  name ? name : "");
+  lua_pushfstring(
+    L, "process pid=%d%s%s", (int)p->pid, name ? " " : "", name ? name : "");
   if (!p->is_reaped) return;
   if (is_exit(p))
     lua_pushfstring(L, " (exit %d)", p->status.si_status);
@@ -219,7 +217,7 @@ static int l_index(lua_State *L) {
   return 1;
 }
 
-/* ---- methods ------------------------------------------------------------------------ */
+/* ---- methods ----------------------------------------------------------- */
 
 static int push_status(lua_State *L, const struct process *p) {
   lua_pushstring(L, is_exit(p) ? "exit" : "signal");
@@ -313,7 +311,7 @@ static const struct ux_class process_class = {
   .fileno = fileno_of,
 };
 
-/* ---- starting ------------------------------------------------------------------------ */
+/* ---- starting ---------------------------------------------------------- */
 
 static int with_traceback(lua_State *L) {
   luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
@@ -412,7 +410,7 @@ static int l_spawn(lua_State *L) {
   const char *call = NULL;
   pid_t pid;
   reap_abandoned();
-  struct ux_spawn *plan = ux_spawn_plan(L, 1);
+  struct ux_spawn *plan = ux_process_plan(L, 1);
   if (plan == NULL) return 3;
   int streams = lua_gettop(L);
   struct process *p = new_process(L, streams);
@@ -420,14 +418,14 @@ static int l_spawn(lua_State *L) {
   lua_setiuservalue(L, -2, NAME);
   int err = ux_spawn(plan, &pid, &call);
   if (err == 0) set_process(p, pid);
-  ux_spawn_plan_close(L, streams - 1);
+  ux_process_plan_close(L, streams - 1);
   if (err == 0) return 1;
-  ux_spawn_plan_close_streams(L, streams);
+  ux_process_plan_close_streams(L, streams);
   bool is_cwd = strcmp(call, "chdir") == 0;
   return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->argv[0]);
 }
 
-/* ---- who we are --------------------------------------------------------------------- */
+/* ---- who we are -------------------------------------------------------- */
 
 static int push_id(lua_State *L, long id, const char *call) {
   if (id < 0) return ux_fail(L, errno, call, NULL);
@@ -467,9 +465,14 @@ static int l_ids(lua_State *L) {
     const char *name;
     long id;
   } ids[] = {
-    {"pid", getpid()},     {"parent", getppid()}, {"group", getpgrp()},
-    {"session", getsid(0)}, {"uid", getuid()},     {"gid", getgid()},
-    {"euid", geteuid()},   {"egid", getegid()},
+    {"pid", getpid()},
+    {"parent", getppid()},
+    {"group", getpgrp()},
+    {"session", getsid(0)},
+    {"uid", getuid()},
+    {"gid", getgid()},
+    {"euid", geteuid()},
+    {"egid", getegid()},
   };
   lua_newtable(L);
   for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {

@@ -44,7 +44,7 @@ list of them, or `"all"`. SIGRTMAX-1 is the library's own.
 #include <sys/signalfd.h>
 #endif
 
-/* ---- handlers -------------------------------------------------------------------- */
+/* ---- handlers ---------------------------------------------------------- */
 
 struct handle_options {
   bool restart, once, nostop, nowait;
@@ -66,14 +66,12 @@ static void check_handler(lua_State *L, int arg, struct ux_handler *h) {
   static const char *const words[] = {"default", "ignore", "original", NULL};
   static const enum ux_disposition dispositions[] = {
     UX_SIGNAL_DEFAULT, UX_SIGNAL_IGNORE, UX_SIGNAL_ORIGINAL};
-  h->disposition =
-    lua_isfunction(L, arg)
-      ? UX_SIGNAL_FUNCTION
-      : dispositions[luaL_checkoption(L, arg, NULL, words)];
+  h->disposition = lua_isfunction(L, arg)
+                     ? UX_SIGNAL_FUNCTION
+                     : dispositions[luaL_checkoption(L, arg, NULL, words)];
 }
 
-static void check_handle_options(lua_State *L, int arg,
-                                 struct ux_handler *h) {
+static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
   struct handle_options o = {.restart = true};
   ux_check_options(L, arg, handle_schema, &o);
   h->is_once = o.once;
@@ -189,7 +187,7 @@ static int l_number(lua_State *L) {
   return 1;
 }
 
-/* ---- sending ------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------- */
 
 /* One to this process has run its handler when the call returns. */
 static int sent(lua_State *L, int err, const char *call) {
@@ -200,8 +198,7 @@ static int sent(lua_State *L, int err, const char *call) {
 
 static pid_t check_pid(lua_State *L, int arg) {
   lua_Integer pid = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, pid > -INT_MAX && pid <= INT_MAX, arg,
-                "no process number");
+  luaL_argcheck(L, pid > -INT_MAX && pid <= INT_MAX, arg, "no process number");
   return (pid_t)pid;
 }
 
@@ -282,7 +279,7 @@ static int l_queue(lua_State *L) {
   return sent(L, failed ? errno : 0, "sigqueue");
 }
 
-/* ---- the mask ------------------------------------------------------------------------- */
+/* ---- the mask ---------------------------------------------------------- */
 
 static void merge(sigset_t *set, const sigset_t *other, bool is_in) {
   for (int sig = 1; sig < NSIG; sig++) {
@@ -386,7 +383,7 @@ static int l_pending(lua_State *L) {
   return 1;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------- */
 
 struct waiting {
   const sigset_t *set;
@@ -427,7 +424,7 @@ static int l_wait(lua_State *L) {
   return 2;
 }
 
-/* ---- signalfd ------------------------------------------------------------------------------ */
+/* ---- signalfd ---------------------------------------------------------- */
 
 struct signal_fd {
   struct ux_object head;
@@ -517,7 +514,7 @@ Takes a signal.
 static int l_fd_read(lua_State *L) {
   struct signal_fd *s = ux_check_open(L, 1, &signal_fd_class);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  siginfo_t info;
+  siginfo_t info = {.si_signo = 0};
   int err;
   while ((err = read_signal(s->fd, &info)) == EAGAIN || err == EINTR) {
     err = ux_wait_fd(L, s->fd, POLLIN, &deadline);
@@ -566,7 +563,7 @@ static int l_fd(lua_State *L) {
   return 1;
 }
 
-/* ---- tables --------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------ */
 
 static const luaL_Reg functions[] = {
   {"handle", l_handle},

@@ -1,3 +1,6 @@
+/***
+@module unixipc.signal
+*/
 #include "signal_timer.h"
 
 #include "base/class.h"
@@ -21,7 +24,7 @@
 #include <sys/timerfd.h>
 #endif
 
-/* ---- times: in Lua seconds, in C what each call takes ---------------------------- */
+/* ---- times: in Lua seconds, in C what each call takes ------------------ */
 
 struct times {
   lua_Number after, every; /* seconds */
@@ -56,9 +59,12 @@ static lua_Number check_seconds(lua_State *L, int arg, int index,
   if (index == 0) return 0;
   lua_Number n = lua_tonumber(L, index);
   if (lua_type(L, index) != LUA_TNUMBER || !(n >= 0 && n <= MOST_SECONDS))
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "option '%s': seconds from 0 to 1e9 "
-                                     "expected", name));
+    luaL_argerror(L,
+                  arg,
+                  lua_pushfstring(L,
+                                  "option '%s': seconds from 0 to 1e9 "
+                                  "expected",
+                                  name));
   return n;
 }
 
@@ -104,15 +110,15 @@ static int push_times(lua_State *L, lua_Number after, lua_Number every) {
   return 2;
 }
 
-/* ---- alarm and interval timers -------------------------------------------------------- */
+/* ---- alarm and interval timers ----------------------------------------- */
 
 static int set_interval(lua_State *L, int which, struct times t) {
   struct itimerval old, now = {.it_value = to_timeval(t.after),
                                .it_interval = to_timeval(t.every)};
   if (setitimer(which, &now, &old) != 0)
     return ux_fail(L, errno, "setitimer", NULL);
-  return push_times(L, from_timeval(old.it_value),
-                    from_timeval(old.it_interval));
+  return push_times(
+    L, from_timeval(old.it_value), from_timeval(old.it_interval));
 }
 
 /***
@@ -125,10 +131,11 @@ Sends this process SIGALRM after so many seconds; 0 takes that back.
 */
 static int l_alarm(lua_State *L) {
   lua_Number seconds = luaL_checknumber(L, 1);
-  luaL_argcheck(L, seconds >= 0 && seconds <= MOST_SECONDS, 1,
+  luaL_argcheck(L,
+                seconds >= 0 && seconds <= MOST_SECONDS,
+                1,
                 "seconds from 0 to 1e9 expected");
-  int results =
-    set_interval(L, ITIMER_REAL, (struct times){.after = seconds});
+  int results = set_interval(L, ITIMER_REAL, (struct times){.after = seconds});
   lua_pop(L, results - 1);
   return 1;
 }
@@ -157,7 +164,7 @@ static int l_interval(lua_State *L) {
   return set_interval(L, which, check_times(L, 2, &o));
 }
 
-/* ---- Timer ------------------------------------------------------------------------------ */
+/* ---- Timer ------------------------------------------------------------- */
 
 struct timer {
   struct ux_object head;
@@ -213,8 +220,8 @@ static int l_timer_set(lua_State *L) {
   struct itimerspec old, now = to_itimerspec(check_times(L, 2, &o));
   if (timer_settime(t->id, 0, &now, &old) != 0)
     return ux_fail(L, errno, "timer_settime", NULL);
-  return push_times(L, from_timespec(old.it_value),
-                    from_timespec(old.it_interval));
+  return push_times(
+    L, from_timespec(old.it_value), from_timespec(old.it_interval));
 }
 
 /***
@@ -229,8 +236,8 @@ static int l_timer_remaining(lua_State *L) {
   struct itimerspec now;
   if (timer_gettime(t->id, &now) != 0)
     return ux_fail(L, errno, "timer_gettime", NULL);
-  return push_times(L, from_timespec(now.it_value),
-                    from_timespec(now.it_interval));
+  return push_times(
+    L, from_timespec(now.it_value), from_timespec(now.it_interval));
 }
 
 /***
@@ -294,7 +301,7 @@ static int l_timer(lua_State *L) {
   return ux_fail(L, errno, "timer_settime", NULL);
 }
 
-/* ---- timerfd ------------------------------------------------------------------------------ */
+/* ---- timerfd ----------------------------------------------------------- */
 
 struct timer_fd {
   struct ux_object head;
@@ -404,8 +411,8 @@ static int l_fd_set(lua_State *L) {
   struct itimerspec old, now = to_itimerspec(check_times(L, 2, &o));
   int err = set_timer_fd(t->fd, &now, &old);
   if (err != 0) return ux_fail(L, err, "timerfd", NULL);
-  return push_times(L, from_timespec(old.it_value),
-                    from_timespec(old.it_interval));
+  return push_times(
+    L, from_timespec(old.it_value), from_timespec(old.it_interval));
 }
 
 /***
@@ -420,8 +427,8 @@ static int l_fd_remaining(lua_State *L) {
   struct itimerspec now;
   int err = get_timer_fd(t->fd, &now);
   if (err != 0) return ux_fail(L, err, "timerfd", NULL);
-  return push_times(L, from_timespec(now.it_value),
-                    from_timespec(now.it_interval));
+  return push_times(
+    L, from_timespec(now.it_value), from_timespec(now.it_interval));
 }
 
 static const luaL_Reg fd_methods[] = {

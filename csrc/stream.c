@@ -23,7 +23,7 @@ everything that reads and writes bytes.
 #define FIRST_ROOM 8192
 #define DEFAULT_LIMIT (16 * 1024 * 1024)
 
-/* ---- the life of a stream -------------------------------------------------- */
+/* ---- the life of a stream ---------------------------------------------- */
 
 struct ux_stream *ux_stream_new(lua_State *L, const char *kind, int name) {
   struct ux_stream *s = ux_new(L, &ux_stream_class);
@@ -111,7 +111,7 @@ static int l_close(lua_State *L) {
                   : ux_stream_fail(L, err, "close");
 }
 
-/* ---- what class.c asks ------------------------------------------------------ */
+/* ---- what class.c asks ------------------------------------------------- */
 
 static const char *kind_of(const void *self) {
   const struct ux_stream *s = self;
@@ -123,8 +123,7 @@ static void describe(lua_State *L, const void *self) {
   if (s->rfd >= 0 && s->wfd >= 0 && s->rfd != s->wfd)
     lua_pushfstring(L, "%s fd=%d,%d", s->kind, s->rfd, s->wfd);
   else
-    lua_pushfstring(L, "%s fd=%d", s->kind,
-                    s->rfd >= 0 ? s->rfd : s->wfd);
+    lua_pushfstring(L, "%s fd=%d", s->kind, s->rfd >= 0 ? s->rfd : s->wfd);
   const char *name = stream_name(L, 1);
   if (name == NULL)
     lua_pop(L, 1);
@@ -152,7 +151,7 @@ static bool is_buffered(const void *self) {
   return ux_buffer_length(&s->in) > 0;
 }
 
-/* ---- methods ------------------------------------------------------------------ */
+/* ---- methods ----------------------------------------------------------- */
 
 /***
 How many bytes can be read now: those in the buffer and those in the kernel.
@@ -224,7 +223,7 @@ static int l_shutdown(lua_State *L) {
                   : ux_stream_fail(L, err, "shutdown");
 }
 
-/* ---- to and from Lua's files and integers ------------------------------------- */
+/* ---- to and from Lua's files and integers ------------------------------ */
 
 static int close_file(lua_State *L) {
   luaL_Stream *file = luaL_checkudata(L, 1, LUA_FILEHANDLE);
@@ -281,8 +280,7 @@ struct from_options {
 static const char *const mode_words[] = {"r", "w", "rw", NULL};
 
 static const struct ux_option from_schema[] = {
-  {"mode", UX_OPT_WORD, offsetof(struct from_options, mode), 0, 0,
-   mode_words},
+  {"mode", UX_OPT_WORD, offsetof(struct from_options, mode), 0, 0, mode_words},
   {"adopt", UX_OPT_BOOLEAN, offsetof(struct from_options, adopt), 0, 0, NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
@@ -330,8 +328,8 @@ static int l_from(lua_State *L) {
   lua_settop(L, 2);
   int fd = ux_check_fd(L, 1);
   ux_check_options(L, 2, from_schema, &o);
-  luaL_argcheck(L, !o.adopt || lua_isinteger(L, 1), 2,
-                "only an integer can be adopted");
+  luaL_argcheck(
+    L, !o.adopt || lua_isinteger(L, 1), 2, "only an integer can be adopted");
   flush_file(L, 1);
   int mode = 2;
   int err = mode_of(fd, &mode);
@@ -340,8 +338,8 @@ static int l_from(lua_State *L) {
   struct ux_stream *s = ux_stream_new(L, kind_of_fd(fd), 0);
   int own = o.adopt ? fd : ux_fd_dup(fd);
   if (own < 0) return ux_fail(L, errno, "fcntl", NULL);
-  ux_stream_set(s, mode == 1 ? -1 : own, mode == 0 ? -1 : own,
-                ux_rawio_classify(own));
+  ux_stream_set(
+    s, mode == 1 ? -1 : own, mode == 0 ? -1 : own, ux_rawio_classify(own));
   return 1;
 }
 
@@ -389,7 +387,7 @@ static int l_join(lua_State *L) {
   return 1;
 }
 
-/* ---- tables ----------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------ */
 
 static const luaL_Reg methods[] = {
   {"available", l_available},

@@ -1,3 +1,6 @@
+/***
+@module unixipc.stream
+*/
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/wait.h"
@@ -10,7 +13,7 @@
 
 #define MOST_ROOM 65536
 
-/* ---- filling the buffer ---------------------------------------------------- */
+/* ---- filling the buffer ------------------------------------------------ */
 
 /* How much a call got. */
 enum { FILL_OK = 0, FILL_EOF = -1 };
@@ -43,8 +46,7 @@ static int fill(lua_State *L, struct ux_stream *s,
     if (s->rfd < 0) return EBADF;
     ux_buffer_reserve(L, &s->in, s->room);
     size_t room = s->in.size - s->in.end;
-    ssize_t n =
-      ux_rawio_read(s->rfd, &s->rhow, s->in.data + s->in.end, room);
+    ssize_t n = ux_rawio_read(s->rfd, &s->rhow, s->in.data + s->in.end, room);
     if (n > 0) {
       received(s, (size_t)n, room);
       return FILL_OK;
@@ -79,7 +81,7 @@ static void push_input(lua_State *L, struct ux_stream *s, size_t n,
   ux_buffer_take(&s->in, n);
 }
 
-/* ---- formats: each pushes its value, or returns FILL_EOF or an errno ------- */
+/* ---- formats: each pushes its value, or returns FILL_EOF or an errno --- */
 
 static int read_line(lua_State *L, struct ux_stream *s, size_t cut,
                      struct ux_deadline *deadline) {
@@ -151,7 +153,8 @@ static bool numeral_accept(struct numeral *n, const char *set) {
 static int numeral_digits(struct numeral *n, bool is_hex) {
   int count = 0;
   for (int c = numeral_peek(n);
-       c != EOF && (is_hex ? isxdigit(c) : isdigit(c)); c = numeral_peek(n)) {
+       c != EOF && (is_hex ? isxdigit(c) : isdigit(c));
+       c = numeral_peek(n)) {
     n->length++;
     count++;
   }
@@ -221,7 +224,7 @@ static int read_format(lua_State *L, struct ux_stream *s, int arg,
   return read_count(L, s, (size_t)n, deadline);
 }
 
-/* ---- methods ------------------------------------------------------------------ */
+/* ---- methods ----------------------------------------------------------- */
 
 /* What a call that stopped returns after the `done` values it pushed: nil at
    the end; nil, message, errno, bytes in the buffer at an error. */
@@ -334,7 +337,7 @@ static int next_formats(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(1));
   for (int i = 1; i <= count; i++) lua_pushvalue(L, lua_upvalueindex(2 + i));
   struct ux_deadline deadline = {.left = s->timeout};
-  int err;
+  int err = FILL_OK;
   int results = read_formats(L, s, 2, count + 1, &deadline, &err);
   return err > 0 ? raise_failure(L) : results;
 }
@@ -362,7 +365,7 @@ static int l_lines(lua_State *L) {
   return 1;
 }
 
-/* ---- messages ------------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------- */
 
 #define HEADER_SIZE 4
 
@@ -372,9 +375,11 @@ static size_t decode_header(const char *p) {
 }
 
 static int too_long(lua_State *L, size_t length, size_t limit) {
-  const char *words = lua_pushfstring(
-    L, "message of %I bytes is over the limit of %I", (lua_Integer)length,
-    (lua_Integer)limit);
+  const char *words =
+    lua_pushfstring(L,
+                    "message of %I bytes is over the limit of %I",
+                    (lua_Integer)length,
+                    (lua_Integer)limit);
   return ux_fail_words(L, EMSGSIZE, "receive", words);
 }
 
@@ -420,8 +425,8 @@ Sets the longest message that `send` and `receive` accept. 16 MiB at first.
 static int l_set_limit(lua_State *L) {
   struct ux_stream *s = ux_check_stream(L);
   lua_Integer n = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, 2,
-                "limit must be from 0 to 4294967295");
+  luaL_argcheck(
+    L, n >= 0 && n <= UINT32_MAX, 2, "limit must be from 0 to 4294967295");
   s->limit = (size_t)n;
   lua_settop(L, 1);
   return 1;

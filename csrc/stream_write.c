@@ -1,3 +1,6 @@
+/***
+@module unixipc.stream
+*/
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/interrupt.h"
@@ -10,12 +13,12 @@
 
 #define HEADER_SIZE 4
 
-/* ---- putting bytes into the descriptor ----------------------------------- */
+/* ---- putting bytes into the descriptor --------------------------------- */
 
 /* One write. 0 or an errno; *put is how much went out. A handler may have
    closed the stream since it was last looked at. */
-static int put_once(lua_State *L, struct ux_stream *s,
-                    const struct iovec *iov, int count, size_t *put) {
+static int put_once(lua_State *L, struct ux_stream *s, const struct iovec *iov,
+                    int count, size_t *put) {
   if (!s->head.open) ux_closed_error(L, s->head.class);
   if (s->wfd < 0) return EBADF;
   ssize_t n = ux_rawio_writev(s->wfd, &s->whow, iov, count);
@@ -35,9 +38,8 @@ static int try_again(lua_State *L, struct ux_stream *s, int err,
 
 /* Writes some of iov, which must stay what it is while handlers run: at least
    a byte, unless there is none. 0 or an errno. */
-static int put_some(lua_State *L, struct ux_stream *s,
-                    const struct iovec *iov, int count, size_t *put,
-                    struct ux_deadline *deadline) {
+static int put_some(lua_State *L, struct ux_stream *s, const struct iovec *iov,
+                    int count, size_t *put, struct ux_deadline *deadline) {
   for (;;) {
     int err = put_once(L, s, iov, count, put);
     if (err == 0) return 0;
@@ -73,7 +75,7 @@ static int put_all(lua_State *L, struct ux_stream *s, struct iovec *iov,
   return 0;
 }
 
-/* ---- what is kept back ------------------------------------------------------ */
+/* ---- what is kept back ------------------------------------------------- */
 
 /* What another process left here before it forked us is its own to write. */
 static void disown(struct ux_stream *s) {
@@ -88,8 +90,7 @@ int ux_stream_flush(lua_State *L, struct ux_stream *s,
   disown(s);
   while (ux_buffer_length(&s->out) > 0) {
     size_t n;
-    struct iovec iov = {s->out.data + s->out.start,
-                        ux_buffer_length(&s->out)};
+    struct iovec iov = {s->out.data + s->out.start, ux_buffer_length(&s->out)};
     int err = put_once(L, s, &iov, 1, &n);
     if (err == 0)
       ux_buffer_take(&s->out, n);
@@ -147,7 +148,7 @@ void ux_stream_flush_all(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* ---- methods ----------------------------------------------------------------- */
+/* ---- methods ----------------------------------------------------------- */
 
 static int stream_itself(lua_State *L) {
   lua_settop(L, 1);
@@ -165,9 +166,8 @@ static int stopped(lua_State *L, int err, size_t done, const char *call) {
    are never mixed with another writer's. */
 #define IOV_MOST 16
 
-static int write_straight(lua_State *L, struct ux_stream *s, int arg,
-                          int last, size_t *done,
-                          struct ux_deadline *deadline) {
+static int write_straight(lua_State *L, struct ux_stream *s, int arg, int last,
+                          size_t *done, struct ux_deadline *deadline) {
   int err = ux_stream_flush(L, s, deadline);
   while (err == 0 && arg <= last) {
     struct iovec iov[IOV_MOST];
@@ -182,9 +182,8 @@ static int write_straight(lua_State *L, struct ux_stream *s, int arg,
   return err;
 }
 
-static int write_buffered(lua_State *L, struct ux_stream *s, int arg,
-                          int last, size_t *done,
-                          struct ux_deadline *deadline) {
+static int write_buffered(lua_State *L, struct ux_stream *s, int arg, int last,
+                          size_t *done, struct ux_deadline *deadline) {
   bool has_line = false;
   int err = 0;
   disown(s);
@@ -298,7 +297,9 @@ static int l_setvbuf(lua_State *L) {
   struct ux_stream *s = ux_check_stream(L);
   int mode = luaL_checkoption(L, 2, NULL, modes);
   lua_Integer size = luaL_optinteger(L, 3, 65536);
-  luaL_argcheck(L, size > 0 && size <= INT32_MAX, 3,
+  luaL_argcheck(L,
+                size > 0 && size <= INT32_MAX,
+                3,
                 "size must be from 1 to 2147483647 bytes");
   struct ux_deadline deadline = {.left = s->timeout};
   int err = ux_stream_flush(L, s, &deadline);
@@ -312,7 +313,7 @@ static int l_setvbuf(lua_State *L) {
   return stream_itself(L);
 }
 
-/* ---- messages ------------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------- */
 
 struct message {
   unsigned char header[HEADER_SIZE];
@@ -342,9 +343,8 @@ static void keep_rest(lua_State *L, struct ux_stream *s,
   }
 }
 
-static int send_straight(lua_State *L, struct ux_stream *s,
-                         struct message *m, size_t *done,
-                         struct ux_deadline *deadline) {
+static int send_straight(lua_State *L, struct ux_stream *s, struct message *m,
+                         size_t *done, struct ux_deadline *deadline) {
   struct iovec both[2] = {{m->header, HEADER_SIZE},
                           {(void *)(uintptr_t)m->bytes, m->length}};
   struct iovec *iov = both;
@@ -360,9 +360,8 @@ static int send_straight(lua_State *L, struct ux_stream *s,
   return err;
 }
 
-static int send_buffered(lua_State *L, struct ux_stream *s,
-                         struct message *m, size_t *done,
-                         struct ux_deadline *deadline) {
+static int send_buffered(lua_State *L, struct ux_stream *s, struct message *m,
+                         size_t *done, struct ux_deadline *deadline) {
   size_t total = HEADER_SIZE + m->length;
   disown(s);
   if (!fits(s, total)) {
@@ -400,9 +399,13 @@ static int l_send(lua_State *L) {
   struct ux_deadline deadline = ux_stream_deadline(L, 3, s);
   if (m.length > s->limit)
     return ux_fail_words(
-      L, EMSGSIZE, "send",
-      lua_pushfstring(L, "message of %I bytes is over the limit of %I",
-                      (lua_Integer)m.length, (lua_Integer)s->limit));
+      L,
+      EMSGSIZE,
+      "send",
+      lua_pushfstring(L,
+                      "message of %I bytes is over the limit of %I",
+                      (lua_Integer)m.length,
+                      (lua_Integer)s->limit));
   encode_header(&m);
   int err = s->wfd < 0 ? EBADF
             : s->mode == UX_STREAM_NO

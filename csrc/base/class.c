@@ -57,7 +57,7 @@ void *ux_new(lua_State *L, const struct ux_class *class) {
   return o;
 }
 
-/* ---- methods that every class has --------------------------------------- */
+/* ---- methods that every class has -------------------------------------- */
 
 static struct ux_object *check_any(lua_State *L) {
   struct ux_object *o = ux_test_any(L, 1);
@@ -126,7 +126,7 @@ static const luaL_Reg descriptor_methods[] = {
   {NULL, NULL},
 };
 
-/* ---- registration -------------------------------------------------------- */
+/* ---- registration ------------------------------------------------------ */
 
 static void set_metamethods(lua_State *L, const struct ux_class *class) {
   const luaL_Reg metamethods[] = {

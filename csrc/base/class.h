@@ -33,10 +33,10 @@ struct ux_class {
   /* What comes before " (closed)"; NULL is the class's name. */
   const char *(*kind)(const void *self);
   /* The rest only for objects with a descriptor. */
-  int (*fileno)(const void *self);          /* -1 when there is none */
-  int (*write_fileno)(const void *self);    /* if it can be another one */
-  const char *(*events)(const void *self);  /* "r", "w", "rw" */
-  bool (*is_buffered)(const void *self);    /* input is here already */
+  int (*fileno)(const void *self);         /* -1 when there is none */
+  int (*write_fileno)(const void *self);   /* if it can be another one */
+  const char *(*events)(const void *self); /* "r", "w", "rw" */
+  bool (*is_buffered)(const void *self);   /* input is here already */
 };
 
 /* Makes the class known to this Lua state; cheap the second time. Leaves its

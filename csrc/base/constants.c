@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMED(name) {#name, name}
+#define NAMED(name) \
+  { #name, name }
+
+/* clang-format off */
 
 /* Where two names share a number the one to be shown comes first. */
 const struct ux_constant ux_signals[] = {
@@ -82,6 +85,8 @@ const struct ux_constant ux_errnos[] = {
   {NULL, 0},
 };
 
+/* clang-format on */
+
 const char *ux_constant_name(const struct ux_constant *table, int value) {
   for (; table->name != NULL; table++)
     if (table->value == value) return table->name;
@@ -94,7 +99,7 @@ int ux_constant_value(const struct ux_constant *table, const char *name) {
   return -1;
 }
 
-/* ---- signals ----------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------- */
 
 void ux_push_signal(lua_State *L, int sig) {
   const char *name = ux_constant_name(ux_signals, sig);

@@ -23,8 +23,7 @@ struct ux_deadline ux_check_deadline(lua_State *L, int arg) {
 }
 
 void ux_deadline_start(struct ux_deadline *d) {
-  if (d->left != UX_FOREVER && d->at == 0)
-    d->at = ux_clock_now() + d->left;
+  if (d->left != UX_FOREVER && d->at == 0) d->at = ux_clock_now() + d->left;
 }
 
 bool ux_deadline_passed(struct ux_deadline *d) {

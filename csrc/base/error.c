@@ -23,8 +23,7 @@ const char *ux_strerror(int err, char *buf, size_t size) {
                   char *: text_from_pointer)(strerror_r(err, buf, size), buf);
 }
 
-int ux_fail_words(lua_State *L, int err, const char *call,
-                  const char *words) {
+int ux_fail_words(lua_State *L, int err, const char *call, const char *words) {
   lua_pushnil(L);
   lua_pushfstring(L, "%s: %s", call, words);
   lua_pushinteger(L, err);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- what has a descriptor -------------------------------------------------- */
+/* ---- what has a descriptor --------------------------------------------- */
 
 static int fd_of_integer(lua_State *L, int index, const char **why) {
   int is_integer;
@@ -89,7 +89,7 @@ int ux_check_fd(lua_State *L, int arg) {
   return fd;
 }
 
-/* ---- makers --------------------------------------------------------------- */
+/* ---- makers ------------------------------------------------------------ */
 
 int ux_fd_pipe(int fds[2], int flags) {
   return pipe2(fds, O_CLOEXEC | flags) == 0 ? 0 : errno;

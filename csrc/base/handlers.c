@@ -25,7 +25,7 @@ struct handlers {
 static struct handlers *owner; /* of the one state that owns the signals */
 static const char handlers_key = 'h';
 
-/* ---- the owner ------------------------------------------------------------------ */
+/* ---- the owner --------------------------------------------------------- */
 
 /* The handlers of this state, or NULL. */
 static struct handlers *own_handlers(lua_State *L) {
@@ -37,16 +37,15 @@ static struct handlers *own_handlers(lua_State *L) {
 }
 
 static bool is_still_ours(const struct sigaction *now) {
-  return ux_notes_is_ours(now) || (!(now->sa_flags & SA_SIGINFO) &&
-                                   (now->sa_handler == SIG_DFL ||
-                                    now->sa_handler == SIG_IGN));
+  return ux_notes_is_ours(now) ||
+         (!(now->sa_flags & SA_SIGINFO) &&
+          (now->sa_handler == SIG_DFL || now->sa_handler == SIG_IGN));
 }
 
 /* Puts back what was there, unless somebody else has changed it since. */
 static void restore(struct entry *e, int sig) {
   struct sigaction now;
-  if (e->is_changed && sigaction(sig, NULL, &now) == 0 &&
-      is_still_ours(&now))
+  if (e->is_changed && sigaction(sig, NULL, &now) == 0 && is_still_ours(&now))
     sigaction(sig, &e->original, NULL);
   e->is_changed = false;
 }
@@ -111,15 +110,14 @@ static void set_function(lua_State *L, int sig, int function) {
   lua_pop(L, 1);
 }
 
-/* ---- setting ------------------------------------------------------------------- */
+/* ---- setting ----------------------------------------------------------- */
 
 static int change(const struct ux_handler *h, int sig,
                   const struct sigaction *original, struct sigaction *old) {
   if (h->disposition == UX_SIGNAL_FUNCTION)
     return ux_notes_install(sig, h->flags, old);
   struct sigaction sa = {.sa_flags = h->flags};
-  sa.sa_handler =
-    h->disposition == UX_SIGNAL_IGNORE ? SIG_IGN : SIG_DFL;
+  sa.sa_handler = h->disposition == UX_SIGNAL_IGNORE ? SIG_IGN : SIG_DFL;
   if (h->disposition == UX_SIGNAL_ORIGINAL) sa = *original;
   return sigaction(sig, &sa, old) == 0 ? 0 : errno;
 }
@@ -166,7 +164,7 @@ int ux_handlers_push(lua_State *L, int sig) {
   return 0;
 }
 
-/* ---- running -------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------- */
 
 /* The disposition goes back before the function runs, as SA_RESETHAND has
    it. */
@@ -184,8 +182,7 @@ static void defer(sigset_t *set, const struct entry *e, int sig) {
 
 /* What is left comes with the next instruction of Lua. */
 static void wake_if_wanted(void) {
-  if (ux_notes_wake != NULL && ux_notes_any(&owner->deferred))
-    ux_notes_wake();
+  if (ux_notes_wake != NULL && ux_notes_any(&owner->deferred)) ux_notes_wake();
 }
 
 bool ux_handlers_is_owner(lua_State *L) {

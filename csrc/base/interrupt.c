@@ -51,7 +51,7 @@ static struct state *get_state(lua_State *L) {
   return s != NULL ? s : new_state(L);
 }
 
-/* ---- the hook that brings signals into plain Lua code -------------------- */
+/* ---- the hook that brings signals into plain Lua code ------------------ */
 
 static void on_hook(lua_State *L, lua_Debug *ar);
 
@@ -140,7 +140,7 @@ void ux_interrupt_open(lua_State *L) {
   ux_interrupt_enter_slowly(L);
 }
 
-/* ---- the hook that lua.c sets at Ctrl-C ----------------------------------- */
+/* ---- the hook that lua.c sets at Ctrl-C -------------------------------- */
 
 /* The main thread's, behind ours. */
 static struct hook their_hook(const struct state *s) {
@@ -187,7 +187,7 @@ static void run_new_hook(lua_State *L, struct state *s) {
   lua_error(L);
 }
 
-/* ---- both ----------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------- */
 
 bool ux_interrupt_pending(lua_State *L) {
   struct state *s = get_state(L);

@@ -39,7 +39,7 @@ static struct slot *slot_at(unsigned i) {
   return &ring.slots[i % ROOM];
 }
 
-/* ---- in the handler --------------------------------------------------------- */
+/* ---- in the handler ---------------------------------------------------- */
 
 /* What is in the context's mask is blocked when the handler has returned. In a
    thread that is not the owner's it stays so: the signal goes to the owner. */
@@ -61,8 +61,8 @@ static void wake_owner(void) {
 
 /* Memory that faults would fault again on return, for ever: let it end. */
 static bool is_fault(int sig, const siginfo_t *info) {
-  return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS ||
-                               sig == SIGFPE || sig == SIGILL);
+  return info->si_code > 0 &&
+         (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL);
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context) {
@@ -81,7 +81,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
   errno = err;
 }
 
-/* ---- owning -------------------------------------------------------------------- */
+/* ---- owning ------------------------------------------------------------ */
 
 /* In a child nothing is pending: its notes are its parent's. Signals held back
    are let in. */
@@ -127,7 +127,7 @@ bool ux_notes_is_ours(const struct sigaction *sa) {
   return (sa->sa_flags & SA_SIGINFO) && sa->sa_sigaction == on_signal;
 }
 
-/* ---- reading: the owner alone ---------------------------------------------------- */
+/* ---- reading: the owner alone ------------------------------------------ */
 
 /* Gives slots back, from the tail on, that were taken out of turn. */
 static void advance_tail(void) {
@@ -144,8 +144,7 @@ static struct slot *find(const sigset_t *deferred) {
   for (unsigned i = atomic_load(&ring.tail); i != head; i++) {
     struct slot *slot = slot_at(i);
     int state = atomic_load_explicit(&slot->state, memory_order_acquire);
-    if (state == SLOT_FULL &&
-        !sigismember(deferred, slot->info.si_signo))
+    if (state == SLOT_FULL && !sigismember(deferred, slot->info.si_signo))
       return slot;
   }
   return NULL;

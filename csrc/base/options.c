@@ -3,7 +3,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
-/* ---- modes --------------------------------------------------------------- */
+/* ---- modes ------------------------------------------------------------- */
 
 #define MODE_LETTERS "rwxrwxrwx"
 #define MODE_BITS 9
@@ -62,7 +62,7 @@ const char *ux_check_cstring(lua_State *L, int arg) {
   return s;
 }
 
-/* ---- one option: its value is at the top of the stack --------------------- */
+/* ---- one option: its value is at the top of the stack ------------------ */
 
 static int bad_option(lua_State *L, int arg, const struct ux_option *o,
                       const char *what) {
@@ -72,9 +72,11 @@ static int bad_option(lua_State *L, int arg, const struct ux_option *o,
 
 static int bad_type(lua_State *L, int arg, const struct ux_option *o,
                     const char *expected) {
-  return bad_option(L, arg, o,
-                    lua_pushfstring(L, "%s expected, got %s", expected,
-                                    luaL_typename(L, -1)));
+  return bad_option(
+    L,
+    arg,
+    o,
+    lua_pushfstring(L, "%s expected, got %s", expected, luaL_typename(L, -1)));
 }
 
 static void read_boolean(lua_State *L, int arg, const struct ux_option *o,
@@ -89,9 +91,11 @@ static void read_integer(lua_State *L, int arg, const struct ux_option *o,
   if (lua_type(L, -1) != LUA_TNUMBER) bad_type(L, arg, o, "integer");
   *out = lua_tointegerx(L, -1, &is_integer);
   if (!is_integer || *out < o->min || *out > o->max)
-    bad_option(L, arg, o,
-               lua_pushfstring(L, "integer from %I to %I expected", o->min,
-                               o->max));
+    bad_option(
+      L,
+      arg,
+      o,
+      lua_pushfstring(L, "integer from %I to %I expected", o->min, o->max));
 }
 
 static void read_string(lua_State *L, int arg, const struct ux_option *o,
@@ -131,7 +135,7 @@ static void read_option(lua_State *L, int arg, const struct ux_option *o,
   }
 }
 
-/* ---- the table ------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------- */
 
 static bool is_known(const struct ux_option *schema, const char *name) {
   for (; schema->name != NULL; schema++)
@@ -139,8 +143,7 @@ static bool is_known(const struct ux_option *schema, const char *name) {
   return false;
 }
 
-static void check_keys(lua_State *L, int arg,
-                       const struct ux_option *schema) {
+static void check_keys(lua_State *L, int arg, const struct ux_option *schema) {
   for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       luaL_argerror(L, arg, "options must have names");

@@ -72,7 +72,7 @@ void ux_region_poke(void) {
   if (region.inside) set_timer(TICK_NS, 0);
 }
 
-/* ---- Ctrl-C with a handler that is not ours ----------------------------- */
+/* ---- Ctrl-C with a handler that is not ours ---------------------------- */
 
 /* lua.c's handler has SA_RESTART: the kernel would resume the call it came
    into. So for the time of a region it is called through this one, without. */
@@ -125,7 +125,7 @@ static void relay_end(void) {
   pthread_mutex_unlock(&relay.lock);
 }
 
-/* ---- regions ------------------------------------------------------------ */
+/* ---- regions ----------------------------------------------------------- */
 
 int ux_region_begin(int64_t at) {
   if (region.pid != ux_process_id()) {

@@ -5,8 +5,11 @@
 #include <stdbool.h>
 
 static const struct ux_constant codes[] = {
-  {"user", SI_USER},   {"queue", SI_QUEUE},     {"timer", SI_TIMER},
-  {"mesgq", SI_MESGQ}, {"asyncio", SI_ASYNCIO},
+  {"user", SI_USER},
+  {"queue", SI_QUEUE},
+  {"timer", SI_TIMER},
+  {"mesgq", SI_MESGQ},
+  {"asyncio", SI_ASYNCIO},
 #ifdef SI_TKILL
   {"tkill", SI_TKILL},
 #endif
@@ -17,9 +20,12 @@ static const struct ux_constant codes[] = {
 };
 
 static const struct ux_constant child_codes[] = {
-  {"exited", CLD_EXITED},       {"killed", CLD_KILLED},
-  {"dumped", CLD_DUMPED},       {"trapped", CLD_TRAPPED},
-  {"stopped", CLD_STOPPED},     {"continued", CLD_CONTINUED},
+  {"exited", CLD_EXITED},
+  {"killed", CLD_KILLED},
+  {"dumped", CLD_DUMPED},
+  {"trapped", CLD_TRAPPED},
+  {"stopped", CLD_STOPPED},
+  {"continued", CLD_CONTINUED},
   {NULL, 0},
 };
 
@@ -28,8 +34,7 @@ static void set_integer(lua_State *L, const char *name, lua_Integer n) {
   lua_setfield(L, -2, name);
 }
 
-static void set_code(lua_State *L, const struct ux_constant *table,
-                     int code) {
+static void set_code(lua_State *L, const struct ux_constant *table, int code) {
   const char *name = ux_constant_name(table, code);
   if (name != NULL)
     lua_pushstring(L, name);

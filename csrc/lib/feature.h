@@ -10,8 +10,8 @@
 #ifdef __linux__
 #define UX_HAVE_PIDFD 1
 #define UX_HAVE_EPOLL 1
-#define UX_HAVE_RWF 1           /* preadv2 / pwritev2 with flags */
-#define UX_HAVE_THREAD_TIMER 1  /* SIGEV_THREAD_ID */
+#define UX_HAVE_RWF 1          /* preadv2 / pwritev2 with flags */
+#define UX_HAVE_THREAD_TIMER 1 /* SIGEV_THREAD_ID */
 #endif
 
 #endif

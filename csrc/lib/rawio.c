@@ -63,14 +63,10 @@ static ssize_t read_nowait(int fd, enum ux_rawio *how, void *buf, size_t n) {
 
 ssize_t ux_rawio_read(int fd, enum ux_rawio *how, void *buf, size_t n) {
   switch (*how) {
-    case UX_RAWIO_NOWAIT:
-      return read_nowait(fd, how, buf, n);
-    case UX_RAWIO_SOCKET:
-      return recv(fd, buf, n, MSG_DONTWAIT);
-    case UX_RAWIO_POLL:
-      return is_ready(fd, POLLIN) ? read(fd, buf, n) : -1;
-    default:
-      return read(fd, buf, n);
+    case UX_RAWIO_NOWAIT: return read_nowait(fd, how, buf, n);
+    case UX_RAWIO_SOCKET: return recv(fd, buf, n, MSG_DONTWAIT);
+    case UX_RAWIO_POLL: return is_ready(fd, POLLIN) ? read(fd, buf, n) : -1;
+    default: return read(fd, buf, n);
   }
 }
 
@@ -139,8 +135,7 @@ static ssize_t write_polled(int fd, const struct iovec *iov, int count) {
 ssize_t ux_rawio_writev(int fd, enum ux_rawio *how, const struct iovec *iov,
                         int count) {
   switch (*how) {
-    case UX_RAWIO_NOWAIT:
-      return writev_nowait(fd, how, iov, count);
+    case UX_RAWIO_NOWAIT: return writev_nowait(fd, how, iov, count);
     case UX_RAWIO_SOCKET: {
       struct msghdr msg = {
         .msg_iov = (struct iovec *)(uintptr_t)iov,
@@ -148,9 +143,7 @@ ssize_t ux_rawio_writev(int fd, enum ux_rawio *how, const struct iovec *iov,
       };
       return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    case UX_RAWIO_POLL:
-      return write_polled(fd, iov, count);
-    default:
-      return writev_quiet(fd, iov, count);
+    case UX_RAWIO_POLL: return write_polled(fd, iov, count);
+    default: return writev_quiet(fd, iov, count);
   }
 }

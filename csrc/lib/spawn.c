@@ -17,8 +17,10 @@ struct failure {
 };
 
 static const char *const step_names[] = {
-  [STEP_DUP] = "dup2",         [STEP_GROUP] = "setpgid",
-  [STEP_SESSION] = "setsid",   [STEP_CHDIR] = "chdir",
+  [STEP_DUP] = "dup2",
+  [STEP_GROUP] = "setpgid",
+  [STEP_SESSION] = "setsid",
+  [STEP_CHDIR] = "chdir",
   [STEP_EXEC] = "exec",
 };
 
@@ -113,7 +115,7 @@ _Noreturn static void become(struct ux_spawn *s, int report,
   fail(fd, STEP_EXEC);
 }
 
-/* ---- in the parent ------------------------------------------------------------ */
+/* ---- in the parent ----------------------------------------------------- */
 
 /* Alone in its function: what the child does to these variables, the parent
    sees. */
@@ -140,8 +142,8 @@ static void reap(pid_t pid) {
   }
 }
 
-static int spawn_reporting(struct ux_spawn *s, const int report[2],
-                           pid_t *pid, const char **call) {
+static int spawn_reporting(struct ux_spawn *s, const int report[2], pid_t *pid,
+                           const char **call) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);

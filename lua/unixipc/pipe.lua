@@ -1,3 +1,6 @@
+---
+-- @module unixipc.pipe
+
 -- Pipes: `open` is in csrc/pipe.c; `popen` stands on spawn.
 local core = require "unixipc.core"
 local process = require "unixipc.process"

@@ -1,3 +1,6 @@
+---
+-- @module unixipc.process
+
 -- Processes: most is in csrc/process.c; `communicate` stands on poll.
 local core = require "unixipc.core"
 

@@ -1,4 +1,4 @@
-#include "spawn_plan.h"
+#include "process_plan.h"
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -47,7 +47,7 @@ static const struct ux_option schema[] = {
 
 static const char *const stdio_names[] = {"stdin", "stdout", "stderr"};
 
-/* ---- the plan as an object ---------------------------------------------------- */
+/* ---- the plan as an object --------------------------------------------- */
 
 static int l_close(lua_State *L);
 
@@ -67,13 +67,13 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-void ux_spawn_plan_close(lua_State *L, int index) {
+void ux_process_plan_close(lua_State *L, int index) {
   lua_pushcfunction(L, l_close);
   lua_pushvalue(L, index);
   lua_call(L, 1, 0);
 }
 
-void ux_spawn_plan_close_streams(lua_State *L, int index) {
+void ux_process_plan_close_streams(lua_State *L, int index) {
   for (int i = 0; i < 3; i++) {
     lua_pushcfunction(L, ux_stream_class.close);
     if (lua_getfield(L, index, stdio_names[i]) != LUA_TNIL)
@@ -109,7 +109,7 @@ static struct plan *new_plan(lua_State *L) {
   return p;
 }
 
-/* ---- argv and environment ------------------------------------------------------- */
+/* ---- argv and environment ---------------------------------------------- */
 
 /* Makes the string or number at the top a string without zeros that lives as
    long as the plan, pops it. */
@@ -117,12 +117,15 @@ static char *anchored_string(lua_State *L, int plan, int arg,
                              const char *what) {
   size_t len;
   if (!lua_isstring(L, -1))
-    luaL_argerror(L, arg, lua_pushfstring(L, "%s must be a string, got %s",
-                                          what, luaL_typename(L, -1)));
+    luaL_argerror(
+      L,
+      arg,
+      lua_pushfstring(
+        L, "%s must be a string, got %s", what, luaL_typename(L, -1)));
   const char *s = lua_tolstring(L, -1, &len);
   if (strlen(s) != len)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%s contains an embedded zero", what));
+    luaL_argerror(
+      L, arg, lua_pushfstring(L, "%s contains an embedded zero", what));
   anchor(L, plan);
   return (char *)(uintptr_t)s;
 }
@@ -130,10 +133,11 @@ static char *anchored_string(lua_State *L, int plan, int arg,
 static char **read_argv(lua_State *L, int plan, int arg) {
   luaL_checktype(L, arg, LUA_TTABLE);
   lua_Integer count = luaL_len(L, arg);
-  luaL_argcheck(L, count > 0 && count < INT_MAX / 8, arg,
+  luaL_argcheck(L,
+                count > 0 && count < INT_MAX / 8,
+                arg,
                 "no program: the table is empty");
-  char **argv =
-    anchored_memory(L, plan, (size_t)count + 1, sizeof *argv);
+  char **argv = anchored_memory(L, plan, (size_t)count + 1, sizeof *argv);
   for (lua_Integer i = 0; i < count; i++) {
     lua_geti(L, arg, i + 1);
     argv[i] = anchored_string(L, plan, arg, "program argument");
@@ -156,8 +160,8 @@ static char **read_env(lua_State *L, int plan, int arg, int index) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1) ||
         strchr(lua_tostring(L, -2), '=') != NULL)
-      luaL_argerror(L, arg,
-                    "option 'env': names without '=' and values expected");
+      luaL_argerror(
+        L, arg, "option 'env': names without '=' and values expected");
     lua_pushvalue(L, -2);
     lua_pushliteral(L, "=");
     lua_pushvalue(L, -3);
@@ -176,8 +180,7 @@ static const char *const *find_paths(lua_State *L, int plan, int arg,
   if (*program == '\0' || strchr(program, '/') != NULL) path = "";
   size_t count = 1, i = 0;
   for (const char *p = path; *p != '\0'; p++) count += *p == ':';
-  const char **paths =
-    anchored_memory(L, plan, count + 1, sizeof *paths);
+  const char **paths = anchored_memory(L, plan, count + 1, sizeof *paths);
   if (*path == '\0') {
     paths[0] = program;
     return paths;
@@ -193,7 +196,7 @@ static const char *const *find_paths(lua_State *L, int plan, int arg,
   }
 }
 
-/* ---- descriptors ------------------------------------------------------------------ */
+/* ---- descriptors ------------------------------------------------------- */
 
 static void add_fd(struct plan *p, int from, int to) {
   struct ux_spawn_fd *f = &p->spawn.fds[p->spawn.fd_count];
@@ -238,16 +241,16 @@ static int add_pipe(lua_State *L, struct plan *p, int to) {
   if (err != 0) return err;
   bool is_input = to == STDIN_FILENO;
   int ours = is_input ? fds[1] : fds[0];
-  ux_stream_set(s, is_input ? -1 : ours, is_input ? ours : -1,
-                UX_RAWIO_NONBLOCK);
+  ux_stream_set(
+    s, is_input ? -1 : ours, is_input ? ours : -1, UX_RAWIO_NONBLOCK);
   add_owned(p, is_input ? fds[0] : fds[1], to);
   return fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
 }
 
 static int bad_option(lua_State *L, int arg, const char *name,
                       const char *why) {
-  return luaL_argerror(L, arg,
-                       lua_pushfstring(L, "option '%s': %s", name, why));
+  return luaL_argerror(
+    L, arg, lua_pushfstring(L, "option '%s': %s", name, why));
 }
 
 /* Another program expects descriptors that block. */
@@ -280,9 +283,11 @@ static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
     return 0;
   }
   if (strcmp(word, "pipe") != 0)
-    bad_option(L, arg, name,
-               lua_pushfstring(L, "unknown word '%s' (a path needs a '/')",
-                               word));
+    bad_option(
+      L,
+      arg,
+      name,
+      lua_pushfstring(L, "unknown word '%s' (a path needs a '/')", word));
   int err = add_pipe(L, p, to);
   if (err == 0) lua_setfield(L, streams, name);
   return err;
@@ -291,8 +296,10 @@ static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
 static int check_target(lua_State *L, int arg) {
   if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 0 ||
       lua_tointeger(L, -2) > 0xFFFF)
-    luaL_argerror(L, arg, "option 'fds': descriptors of the child expected "
-                          "as keys");
+    luaL_argerror(L,
+                  arg,
+                  "option 'fds': descriptors of the child expected "
+                  "as keys");
   return (int)lua_tointeger(L, -2);
 }
 
@@ -305,7 +312,7 @@ static int add_fds(lua_State *L, struct plan *p, int arg, int index) {
   return 0;
 }
 
-/* ---- the whole -------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------- */
 
 static void read_group(lua_State *L, struct ux_spawn *s, int arg, int index) {
   if (index == 0 || (lua_isboolean(L, index) && !lua_toboolean(L, index)))
@@ -313,8 +320,8 @@ static void read_group(lua_State *L, struct ux_spawn *s, int arg, int index) {
   s->is_group = true;
   if (lua_isboolean(L, index)) return;
   if (!lua_isinteger(L, index) || lua_tointeger(L, index) < 0)
-    luaL_argerror(L, arg,
-                  "option 'pgroup': true or the id of a group expected");
+    luaL_argerror(
+      L, arg, "option 'pgroup': true or the id of a group expected");
   s->group = (pid_t)lua_tointeger(L, index);
 }
 
@@ -333,7 +340,7 @@ static int add_all_fds(lua_State *L, struct plan *p, int arg,
   return err;
 }
 
-struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
+struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
   extern char **environ;
   struct options o = {.cwd = NULL};
   luaL_checktype(L, arg, LUA_TTABLE);
@@ -344,8 +351,7 @@ struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
   lua_newtable(L);
   p->spawn.argv = read_argv(L, plan, arg);
   p->spawn.paths = find_paths(L, plan, arg, p->spawn.argv[0]);
-  p->spawn.envp =
-    o.env != 0 ? read_env(L, plan, arg + 1, o.env) : environ;
+  p->spawn.envp = o.env != 0 ? read_env(L, plan, arg + 1, o.env) : environ;
   p->spawn.cwd = o.cwd;
   p->spawn.is_session = o.setsid;
   read_group(L, &p->spawn, arg + 1, o.pgroup);
@@ -354,8 +360,8 @@ struct ux_spawn *ux_spawn_plan(lua_State *L, int arg) {
     lua_settop(L, plan + 1);
     return &p->spawn;
   }
-  ux_spawn_plan_close(L, plan);
-  ux_spawn_plan_close_streams(L, plan + 1);
+  ux_process_plan_close(L, plan);
+  ux_process_plan_close_streams(L, plan + 1);
   if (p->bad_path != NULL)
     ux_fail(L, err, "open", p->bad_path);
   else
