@@ -7,6 +7,7 @@ Processes: fork, spawn, wait, and who we are.
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/modules.h"
+#include "base/notes.h"
 #include "base/process_id.h"
 #include "base/wait.h"
 #include "lib/clock.h"
@@ -416,6 +417,7 @@ static int l_spawn(lua_State *L) {
   struct process *p = new_process(L, streams);
   lua_pushstring(L, plan->argv[0]);
   lua_setiuservalue(L, -2, NAME);
+  plan->fix_mask = ux_notes_fix_mask;
   int err = ux_spawn(plan, &pid, &call);
   if (err == 0) set_process(p, pid);
   ux_process_plan_close(L, streams - 1);

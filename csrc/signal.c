@@ -192,7 +192,7 @@ static int l_number(lua_State *L) {
 /* One to this process has run its handler when the call returns. */
 static int sent(lua_State *L, int err, const char *call) {
   if (err != 0) return ux_fail(L, err, call, NULL);
-  if (ux_interrupt_pending(L)) ux_interrupt_run(L);
+  if (ux_notes_count() > 0) ux_interrupt_run(L);
   return ux_result(L, 0, NULL, NULL);
 }
 
@@ -299,7 +299,7 @@ static void change_mask(int how, sigset_t *set, sigset_t *old) {
   pthread_sigmask(SIG_SETMASK, &all, &mask);
   held = ux_notes_held();
   *old = mask;
-  merge(old, &held, false);
+  ux_notes_fix_mask(old);
   if (how == SIG_BLOCK || how == SIG_SETMASK) {
     ux_notes_forget_held(set);
     held = ux_notes_held();
@@ -376,9 +376,9 @@ The signals that are blocked and have come.
 @see sigpending(2)
 */
 static int l_pending(lua_State *L) {
-  sigset_t set, held = ux_notes_held();
+  sigset_t set;
   sigpending(&set);
-  merge(&set, &held, false);
+  ux_notes_fix_mask(&set);
   ux_push_signal_set(L, &set);
   return 1;
 }

@@ -280,8 +280,9 @@ static int l_read(lua_State *L) {
     timeout = last--;
   struct ux_deadline deadline = ux_stream_deadline(L, timeout, s);
   int err;
-  if (last > 1) return read_formats(L, s, 2, last, &deadline, &err);
-  err = read_line(L, s, 1, &deadline);
+  if (last > 2) return read_formats(L, s, 2, last, &deadline, &err);
+  err = last == 2 ? read_format(L, s, 2, &deadline)
+                  : read_line(L, s, 1, &deadline);
   return err == FILL_OK ? 1 : stopped(L, s, err, 0, "read");
 }
 

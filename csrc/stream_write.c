@@ -64,18 +64,25 @@ static void advance(struct iovec **iov, int *count, size_t n) {
 /* Writes all of iov; *done grows by what went out. */
 static int put_all(lua_State *L, struct ux_stream *s, struct iovec *iov,
                    int count, size_t *done, struct ux_deadline *deadline) {
-  advance(&iov, &count, 0);
-  while (count > 0) {
+  for (advance(&iov, &count, 0); count > 0;) {
     size_t n;
-    int err = put_some(L, s, iov, count, &n, deadline);
-    if (err != 0) return err;
-    *done += n;
-    advance(&iov, &count, n);
+    int err = put_once(L, s, iov, count, &n);
+    if (err == 0) {
+      *done += n;
+      advance(&iov, &count, n);
+    } else {
+      err = try_again(L, s, err, deadline);
+      if (err != 0) return err;
+    }
   }
   return 0;
 }
 
 /* ---- what is kept back ------------------------------------------------- */
+
+static bool has_output(const struct ux_stream *s) {
+  return s->out.start != s->out.end;
+}
 
 /* What another process left here before it forked us is its own to write. */
 static void disown(struct ux_stream *s) {
@@ -168,14 +175,13 @@ static int stopped(lua_State *L, int err, size_t done, const char *call) {
 
 static int write_straight(lua_State *L, struct ux_stream *s, int arg, int last,
                           size_t *done, struct ux_deadline *deadline) {
-  int err = ux_stream_flush(L, s, deadline);
+  int err = has_output(s) ? ux_stream_flush(L, s, deadline) : 0;
   while (err == 0 && arg <= last) {
     struct iovec iov[IOV_MOST];
     int count = 0;
     for (; arg <= last && count < IOV_MOST; arg++, count++) {
-      size_t len;
-      const char *bytes = lua_tolstring(L, arg, &len);
-      iov[count] = (struct iovec){(void *)(uintptr_t)bytes, len};
+      iov[count].iov_base =
+        (void *)(uintptr_t)lua_tolstring(L, arg, &iov[count].iov_len);
     }
     err = put_all(L, s, iov, count, done, deadline);
   }
@@ -221,7 +227,8 @@ ECONNRESET, ENOSPC, EIO
 static int l_write(lua_State *L) {
   struct ux_stream *s = ux_check_stream(L);
   int last = lua_gettop(L);
-  for (int arg = 2; arg <= last; arg++) luaL_checklstring(L, arg, NULL);
+  for (int arg = 2; arg <= last; arg++)
+    if (!lua_isstring(L, arg)) luaL_checkstring(L, arg); /* raises */
   struct ux_deadline deadline = {.left = s->timeout};
   size_t done = 0;
   int err = s->wfd < 0 ? EBADF
@@ -282,7 +289,9 @@ static int l_flush(lua_State *L) {
 /***
 Says how much of what is written is kept back, as `file:setvbuf` does: `"no"`
 nothing (the default), `"full"` until the buffer is full, `"line"` also until
-a line ends. What is kept back now goes out first.
+a line ends. What is kept back now goes out first. As with Lua's files, closing
+a stream writes what it keeps back and waits for room, also when the collector
+closes it: `flush` and `close` say when.
 @function Stream:setvbuf
 @tparam string mode `"no"`, `"line"` or `"full"`
 @tparam[opt=65536] integer size bytes

@@ -20,10 +20,10 @@ struct ux_object *ux_test_any(lua_State *L, int arg) {
 /* The length is looked at first: a userdata of another library may be too
    short to have a class in it. (A light one has length 0.) */
 void *ux_test(lua_State *L, int arg, const struct ux_class *class) {
-  const struct ux_object *o = lua_touserdata(L, arg);
+  struct ux_object *o = lua_touserdata(L, arg);
   if (o == NULL || lua_rawlen(L, arg) < class->size || o->class != class)
     return NULL;
-  return lua_touserdata(L, arg);
+  return o;
 }
 
 int ux_closed_error(lua_State *L, const struct ux_class *class) {
@@ -38,7 +38,9 @@ void *ux_check(lua_State *L, int arg, const struct ux_class *class) {
 }
 
 void *ux_check_open(lua_State *L, int arg, const struct ux_class *class) {
-  struct ux_object *o = ux_check(L, arg, class);
+  ux_interrupt_enter(L);
+  struct ux_object *o = ux_test(L, arg, class);
+  if (o == NULL) luaL_typeerror(L, arg, class->name);
   if (!o->open) ux_closed_error(L, class);
   return o;
 }

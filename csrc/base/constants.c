@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,16 +103,25 @@ int ux_constant_value(const struct ux_constant *table, const char *name) {
 
 /* ---- signals ----------------------------------------------------------- */
 
+/* Names by number, made once: handlers are told them all the time. */
+static char names[NSIG][sizeof "SIGRTMIN+99"];
+
+static void make_names(void) {
+  for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
+    snprintf(names[sig], sizeof names[sig], "SIGRTMIN+%d", sig - SIGRTMIN);
+  strcpy(names[SIGRTMIN], "SIGRTMIN");
+  strcpy(names[SIGRTMAX], "SIGRTMAX");
+  for (int sig = 1; sig < NSIG; sig++) {
+    const char *name = ux_constant_name(ux_signals, sig);
+    if (name != NULL) strcpy(names[sig], name);
+  }
+}
+
 void ux_push_signal(lua_State *L, int sig) {
-  const char *name = ux_constant_name(ux_signals, sig);
-  if (name != NULL)
-    lua_pushstring(L, name);
-  else if (sig == SIGRTMIN)
-    lua_pushliteral(L, "SIGRTMIN");
-  else if (sig == SIGRTMAX)
-    lua_pushliteral(L, "SIGRTMAX");
-  else if (sig > SIGRTMIN && sig < SIGRTMAX)
-    lua_pushfstring(L, "SIGRTMIN+%d", sig - SIGRTMIN);
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_names);
+  if (sig > 0 && sig < NSIG && names[sig][0] != '\0')
+    lua_pushstring(L, names[sig]);
   else
     lua_pushfstring(L, "signal %d", sig);
 }

@@ -168,20 +168,23 @@ bool ux_notes_take(const sigset_t *deferred, siginfo_t *info) {
 }
 
 void ux_notes_release(void) {
-  sigset_t all, old, out;
+  sigset_t all, old;
   if (!atomic_load(&is_holding) || ux_notes_count() > ROOM / 2) return;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  out = held;
+  ux_notes_fix_mask(&old);
   sigemptyset(&held);
   atomic_store(&is_holding, false);
-  for (int sig = 1; sig < NSIG; sig++)
-    if (sigismember(&out, sig) == 1) sigdelset(&old, sig);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 sigset_t ux_notes_held(void) {
   return held;
+}
+
+void ux_notes_fix_mask(sigset_t *mask) {
+  for (int sig = 1; sig < NSIG; sig++)
+    if (sigismember(&held, sig) == 1) sigdelset(mask, sig);
 }
 
 void ux_notes_forget_held(const sigset_t *set) {

@@ -38,8 +38,9 @@ bool ux_notes_take(const sigset_t *deferred, siginfo_t *info);
 /* Lets the signals in again that were left blocked, now that there is room. */
 void ux_notes_release(void);
 
-/* Signals that are blocked for that reason only. */
+/* Signals that are blocked for that reason only; and a mask without them. */
 sigset_t ux_notes_held(void);
+void ux_notes_fix_mask(sigset_t *mask);
 
 /* The user wants these blocked, or not: no longer for that reason. */
 void ux_notes_forget_held(const sigset_t *set);

@@ -144,10 +144,12 @@ static void reap(pid_t pid) {
 
 static int spawn_reporting(struct ux_spawn *s, const int report[2], pid_t *pid,
                            const char **call) {
-  sigset_t all, old;
+  sigset_t all, old, childs;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  *pid = start(s, report[1], &old);
+  childs = old;
+  if (s->fix_mask != NULL) s->fix_mask(&childs);
+  *pid = start(s, report[1], &childs);
   int err = *pid < 0 ? errno : 0;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   close(report[1]);

@@ -5,6 +5,7 @@
 
 #include "lib/feature.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -25,6 +26,9 @@ struct ux_spawn {
   bool is_session; /* setsid */
   bool is_group;   /* setpgid to `group`; 0 is a new group of its own */
   pid_t group;
+  /* Changes the signal mask that the child gets, this thread's; or NULL. All
+     signals are blocked when it is called. */
+  void (*fix_mask)(sigset_t *mask);
 };
 
 /* Standard input, output and error pass on unless they are in `fds`; of all
