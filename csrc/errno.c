@@ -5,9 +5,11 @@ Error numbers by name. `errno.ENOENT` is the number, as a field.
 #include "base/constants.h"
 #include "base/error.h"
 #include "base/modules.h"
+#include "base/options.h"
 
 #include <lauxlib.h>
 #include <limits.h>
+#include <string.h>
 
 /***
 The name of an error number. Where two names share a number it is the one of
@@ -33,8 +35,10 @@ The number of an error's name.
 @see errno(3)
 */
 static int l_number(lua_State *L) {
-  int n = ux_constant_value(ux_errnos, luaL_checkstring(L, 1));
-  if (n < 0)
+  size_t len;
+  const char *name = luaL_checklstring(L, 1, &len);
+  int n = ux_constant_value(ux_errnos, name);
+  if (n < 0 || strlen(name) != len)
     lua_pushnil(L);
   else
     lua_pushinteger(L, n);
@@ -47,7 +51,7 @@ static int check_errno(lua_State *L, int arg) {
     luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg, "no error number");
     return (int)n;
   }
-  const char *name = luaL_checkstring(L, arg);
+  const char *name = ux_check_cstring(L, arg);
   int n = ux_constant_value(ux_errnos, name);
   if (n < 0)
     luaL_argerror(L, arg, lua_pushfstring(L, "unknown error '%s'", name));

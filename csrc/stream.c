@@ -63,7 +63,9 @@ static const char *stream_name(lua_State *L, int index) {
 }
 
 int ux_stream_fail(lua_State *L, int err, const char *call) {
-  return ux_fail(L, err, call, stream_name(L, 1));
+  int results = ux_fail(L, err, call, stream_name(L, 1));
+  lua_remove(L, -results - 1); /* the name */
+  return results;
 }
 
 static int close_fds(struct ux_stream *s) {
@@ -320,7 +322,7 @@ open; `adopt`: boolean
 @treturn[1] Stream
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EBADF, EMFILE
+@treturn[2] integer errno: EBADF (not open, or not that way), EMFILE
 @see fcntl(2)
 */
 static int l_from(lua_State *L) {
@@ -333,6 +335,7 @@ static int l_from(lua_State *L) {
   flush_file(L, 1);
   int mode = 2;
   int err = mode_of(fd, &mode);
+  if (err == 0 && o.mode >= 0 && mode != 2 && mode != o.mode) err = EBADF;
   if (err != 0) return ux_fail(L, err, "fcntl", NULL);
   if (o.mode >= 0) mode = o.mode;
   struct ux_stream *s = ux_stream_new(L, kind_of_fd(fd), 0);

@@ -133,20 +133,28 @@ struct numeral {
   struct ux_stream *s;
   struct ux_deadline *deadline;
   size_t length; /* scanned so far */
+  bool is_too_long;
   int err;       /* an errno that stopped the scan */
 };
 
 static int numeral_peek(struct numeral *n) {
-  if (n->err != 0 || n->length >= NUMERAL_MAX) return EOF;
+  if (n->err != 0 || n->is_too_long) return EOF;
   int err = fill_to(n->L, n->s, n->length + 1, n->deadline);
   if (err > 0) n->err = err;
   return err == FILL_OK ? (unsigned char)input(n->s)[n->length] : EOF;
 }
 
+static void numeral_take(struct numeral *n) {
+  if (n->length < NUMERAL_MAX)
+    n->length++;
+  else
+    n->is_too_long = true;
+}
+
 static bool numeral_accept(struct numeral *n, const char *set) {
   int c = numeral_peek(n);
   if (c == EOF || c == '\0' || strchr(set, c) == NULL) return false;
-  n->length++;
+  numeral_take(n);
   return true;
 }
 
@@ -155,7 +163,7 @@ static int numeral_digits(struct numeral *n, bool is_hex) {
   for (int c = numeral_peek(n);
        c != EOF && (is_hex ? isxdigit(c) : isdigit(c));
        c = numeral_peek(n)) {
-    n->length++;
+    numeral_take(n);
     count++;
   }
   return count;
@@ -200,7 +208,8 @@ static int read_number(lua_State *L, struct ux_stream *s,
   memcpy(text, input(s), n.length);
   text[n.length] = '\0';
   ux_buffer_take(&s->in, n.length);
-  return lua_stringtonumber(L, text) != 0 ? FILL_OK : FILL_EOF;
+  bool is_number = !n.is_too_long && lua_stringtonumber(L, text) != 0;
+  return is_number ? FILL_OK : FILL_EOF;
 }
 
 static int read_word(lua_State *L, struct ux_stream *s, int arg,
