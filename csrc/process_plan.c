@@ -274,7 +274,9 @@ static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
   if (has_target(p, to)) bad_option(L, arg, name, "is in 'fds' too");
   if (lua_type(L, index) != LUA_TSTRING)
     return add_object(L, p, arg, index, name, to);
-  const char *word = ux_check_cstring(L, index);
+  const char *word = lua_tostring(L, index);
+  if (strlen(word) != lua_rawlen(L, index))
+    bad_option(L, arg, name, "string contains an embedded zero");
   if (strcmp(word, "inherit") == 0) return 0;
   if (strcmp(word, "null") == 0) return add_file(p, "/dev/null", to);
   if (strchr(word, '/') != NULL) return add_file(p, word, to);

@@ -386,6 +386,7 @@ static int l_join(lua_State *L) {
   move_reading(both, r);
   move_writing(both, w);
   both->head.open = true;
+  ux_stream_note_output(L, lua_gettop(L));
   r->head.open = w->head.open = false;
   return 1;
 }

@@ -62,6 +62,9 @@ int ux_stream_fail(lua_State *L, int err, const char *call);
 int ux_stream_flush(lua_State *L, struct ux_stream *s,
                     struct ux_deadline *deadline);
 
+/* Notes that the stream at the index may keep something back. */
+void ux_stream_note_output(lua_State *L, int index);
+
 /* Writes out what this process left in any stream, for a child that is about
    to leave by _exit. Errors are nobody's any more. */
 void ux_stream_flush_all(lua_State *L);

@@ -145,6 +145,15 @@ static void push_buffered(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &buffered_key);
 }
 
+void ux_stream_note_output(lua_State *L, int index) {
+  lua_pushvalue(L, index);
+  push_buffered(L);
+  lua_insert(L, -2);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
 void ux_stream_flush_all(lua_State *L) {
   push_buffered(L);
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
@@ -315,10 +324,7 @@ static int l_setvbuf(lua_State *L) {
   if (err != 0) return ux_stream_fail(L, err, "write");
   s->mode = (enum ux_stream_mode)mode;
   s->out_size = (size_t)size;
-  push_buffered(L);
-  lua_pushvalue(L, 1);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, -3);
+  ux_stream_note_output(L, 1);
   return stream_itself(L);
 }
 
@@ -350,6 +356,7 @@ static void keep_rest(lua_State *L, struct ux_stream *s,
     }
     keep(s, iov[i].iov_base, iov[i].iov_len);
   }
+  ux_stream_note_output(L, 1);
 }
 
 static int send_straight(lua_State *L, struct ux_stream *s, struct message *m,

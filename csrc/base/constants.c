@@ -1,5 +1,7 @@
 #include "base/constants.h"
 
+#include "base/options.h"
+
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -153,7 +155,7 @@ int ux_check_signal(lua_State *L, int arg) {
     luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg, "no signal number");
     return (int)n;
   }
-  const char *name = luaL_checkstring(L, arg);
+  const char *name = ux_check_cstring(L, arg);
   int sig = parse_signal(name);
   if (sig < 0)
     luaL_argerror(L, arg, lua_pushfstring(L, "unknown signal '%s'", name));

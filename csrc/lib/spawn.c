@@ -92,6 +92,10 @@ static void hide_other_fds(const struct ux_spawn *s) {
    may not be run is remembered. */
 static void exec_first(const struct ux_spawn *s) {
   int err = ENOENT;
+  if (s->paths[1] == NULL) {
+    execve(s->paths[0], s->argv, s->envp);
+    return;
+  }
   for (const char *const *path = s->paths; *path != NULL; path++) {
     execve(*path, s->argv, s->envp);
     if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return;

@@ -12,12 +12,12 @@ local ipc = {
   _VERSION = "unixipc scm",
 }
 
+local core = require "unixipc.core"
+
+-- The library in C knows which modules there are.
 local function load_module(self, name)
-  local path = "unixipc." .. tostring(name)
-  if not (package.loaded[path] or package.searchpath(path, package.path)) then
-    return nil
-  end
-  local module = require(path)
+  if core[name] == nil then return nil end
+  local module = require("unixipc." .. name)
   self[name] = module
   return module
 end

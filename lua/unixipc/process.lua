@@ -113,7 +113,11 @@ local function check_arguments(input, timeout)
     error("bad argument #1 to 'communicate' (string expected, got "
       .. type(input) .. ")", 3)
   end
-  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+  if timeout ~= nil and type(timeout) ~= "number" then
+    error("bad argument #2 to 'communicate' (number expected, got "
+      .. type(timeout) .. ")", 3)
+  end
+  if timeout and not (timeout >= 0) then -- NaN too
     error("bad argument #2 to 'communicate' (timeout must be a number of "
       .. "seconds >= 0)", 3)
   end
