@@ -139,6 +139,12 @@ static int check_opened(int fd, struct stat *st) {
   return S_ISFIFO(st->st_mode) ? 0 : EINVAL;
 }
 
+static int fail_open(lua_State *L, int err, const char *path) {
+  if (err != EINVAL) return ux_fail(L, err, "open", path);
+  return ux_fail_words(
+    L, err, "open", lua_pushfstring(L, "%s: not a FIFO", path));
+}
+
 static void set_ways(struct ux_stream *s, int fd, enum way way) {
   ux_stream_set(
     s, way == WAY_W ? -1 : fd, way == WAY_R ? -1 : fd, UX_RAWIO_NONBLOCK);
@@ -177,7 +183,7 @@ static int l_open(lua_State *L) {
   int err = o.create || o.exclusive ? make(path, &o, &is_new) : 0;
   if (err != 0) return ux_fail(L, err, "mkfifo", path);
   err = check_is_fifo(path, &st);
-  if (err != 0) return ux_fail(L, err, "open", path);
+  if (err != 0) return fail_open(L, err, path);
   s->is_temporary = o.temporary && is_new;
   s->dev = st.st_dev;
   s->ino = st.st_ino;
@@ -191,7 +197,7 @@ static int l_open(lua_State *L) {
   lua_pushcfunction(L, ux_stream_class.close);
   lua_pushvalue(L, -2);
   lua_call(L, 1, 0);
-  return ux_fail(L, err, "open", path);
+  return fail_open(L, err, path);
 }
 
 static const luaL_Reg functions[] = {

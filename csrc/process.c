@@ -390,7 +390,8 @@ output and error and those named in `fds`, no other.
 Options: `stdin`, `stdout`, `stderr`: `"inherit"` (the default), `"null"`,
 `"pipe"` (then the field of that name of the Process is a Stream), a path (one
 with a `/` in it), anything with a descriptor, and for `stderr` `"stdout"`.
-`env`: a table that replaces the environment. `cwd`: its directory. `fds`: a
+`env`: a table that replaces the environment; `env_add`: one that is added to
+it, where false takes a name out. `cwd`: its directory. `fds`: a
 table from descriptor numbers of the child to things with a descriptor.
 `pgroup`: true for a process group of its own, or the id of one to join.
 `setsid`: true for a session of its own.
@@ -411,6 +412,7 @@ static int l_spawn(lua_State *L) {
   const char *call = NULL;
   pid_t pid;
   reap_abandoned();
+  fflush(NULL); /* as popen does: what was printed before comes before */
   struct ux_spawn *plan = ux_process_plan(L, 1);
   if (plan == NULL) return 3;
   int streams = lua_gettop(L);

@@ -28,7 +28,7 @@ enum { ANCHOR = 1 };
 
 struct options {
   int stdio[3]; /* stack indices of what was given; 0: nothing */
-  int env, fds, pgroup;
+  int env, env_add, fds, pgroup;
   const char *cwd;
   bool setsid;
 };
@@ -38,6 +38,7 @@ static const struct ux_option schema[] = {
   {"stdout", UX_OPT_VALUE, offsetof(struct options, stdio[1]), 0, 0, NULL},
   {"stderr", UX_OPT_VALUE, offsetof(struct options, stdio[2]), 0, 0, NULL},
   {"env", UX_OPT_VALUE, offsetof(struct options, env), 0, 0, NULL},
+  {"env_add", UX_OPT_VALUE, offsetof(struct options, env_add), 0, 0, NULL},
   {"fds", UX_OPT_VALUE, offsetof(struct options, fds), 0, 0, NULL},
   {"pgroup", UX_OPT_VALUE, offsetof(struct options, pgroup), 0, 0, NULL},
   {"cwd", UX_OPT_STRING, offsetof(struct options, cwd), 0, 0, NULL},
@@ -109,6 +110,12 @@ static struct plan *new_plan(lua_State *L) {
   return p;
 }
 
+static int bad_option(lua_State *L, int arg, const char *name,
+                      const char *why) {
+  return luaL_argerror(
+    L, arg, lua_pushfstring(L, "option '%s': %s", name, why));
+}
+
 /* ---- argv and environment ---------------------------------------------- */
 
 /* Makes the string or number at the top a string without zeros that lives as
@@ -151,23 +158,71 @@ static size_t count_pairs(lua_State *L, int index) {
   return count;
 }
 
-static char **read_env(lua_State *L, int plan, int arg, int index) {
-  if (!lua_istable(L, index))
-    luaL_argerror(L, arg, "option 'env': table expected");
-  size_t i = 0;
-  char **envp =
-    anchored_memory(L, plan, count_pairs(L, index) + 1, sizeof *envp);
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+static size_t count_strings(char *const *list) {
+  size_t count = 0;
+  while (list[count] != NULL) count++;
+  return count;
+}
+
+/* The table at the index and its name, as an option. */
+struct variables {
+  int index;
+  const char *option; /* what messages call it */
+};
+
+static int bad_variables(lua_State *L, int arg, struct variables v,
+                         const char *why) {
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s: %s", v.option, why));
+}
+
+/* Appends NAME=value for each field; returns the new end. Fields that are
+   false only take the name out. */
+static char **append_env(lua_State *L, int plan, int arg, struct variables v,
+                         char **end) {
+  const char *bad = "names without '=' and values expected";
+  for (lua_pushnil(L); lua_next(L, v.index); lua_pop(L, 1)) {
+    if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) continue;
     if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1) ||
         strchr(lua_tostring(L, -2), '=') != NULL)
-      luaL_argerror(
-        L, arg, "option 'env': names without '=' and values expected");
+      bad_variables(L, arg, v, bad);
     lua_pushvalue(L, -2);
     lua_pushliteral(L, "=");
     lua_pushvalue(L, -3);
     lua_concat(L, 3);
-    envp[i++] = anchored_string(L, plan, arg, "option 'env'");
+    *end++ = anchored_string(L, plan, arg, v.option);
   }
+  return end;
+}
+
+/* Has the table a field for this NAME=value? */
+static bool is_named(lua_State *L, int index, const char *variable) {
+  lua_pushlstring(L, variable, strcspn(variable, "="));
+  bool is_there = lua_rawget(L, index) != LUA_TNIL;
+  lua_pop(L, 1);
+  return is_there;
+}
+
+static char **read_env(lua_State *L, int plan, int arg, struct variables v,
+                       char *const *base) {
+  if (!lua_istable(L, v.index)) bad_variables(L, arg, v, "table expected");
+  size_t count = count_strings(base) + count_pairs(L, v.index) + 1;
+  char **envp = anchored_memory(L, plan, count, sizeof *envp);
+  char **end = envp;
+  for (; *base != NULL; base++)
+    if (!is_named(L, v.index, *base)) *end++ = *base;
+  append_env(L, plan, arg, v, end);
+  return envp;
+}
+
+static char *const *read_envs(lua_State *L, int plan, int arg,
+                              const struct options *o) {
+  extern char **environ;
+  static char *const none[] = {NULL};
+  struct variables all = {o->env, "option 'env'"};
+  struct variables more = {o->env_add, "option 'env_add'"};
+  char *const *envp = environ;
+  if (all.index != 0) envp = read_env(L, plan, arg, all, none);
+  if (more.index != 0) envp = read_env(L, plan, arg, more, envp);
   return envp;
 }
 
@@ -245,12 +300,6 @@ static int add_pipe(lua_State *L, struct plan *p, int to) {
     s, is_input ? -1 : ours, is_input ? ours : -1, UX_RAWIO_NONBLOCK);
   add_owned(p, is_input ? fds[0] : fds[1], to);
   return fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
-}
-
-static int bad_option(lua_State *L, int arg, const char *name,
-                      const char *why) {
-  return luaL_argerror(
-    L, arg, lua_pushfstring(L, "option '%s': %s", name, why));
 }
 
 /* Another program expects descriptors that block. */
@@ -343,7 +392,6 @@ static int add_all_fds(lua_State *L, struct plan *p, int arg,
 }
 
 struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
-  extern char **environ;
   struct options o = {.cwd = NULL};
   luaL_checktype(L, arg, LUA_TTABLE);
   lua_settop(L, arg + 1);
@@ -353,7 +401,7 @@ struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
   lua_newtable(L);
   p->spawn.argv = read_argv(L, plan, arg);
   p->spawn.paths = find_paths(L, plan, arg, p->spawn.argv[0]);
-  p->spawn.envp = o.env != 0 ? read_env(L, plan, arg + 1, o.env) : environ;
+  p->spawn.envp = read_envs(L, plan, arg + 1, &o);
   p->spawn.cwd = o.cwd;
   p->spawn.is_session = o.setsid;
   read_group(L, &p->spawn, arg + 1, o.pgroup);

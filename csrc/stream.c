@@ -150,7 +150,7 @@ static const char *events_of(const void *self) {
 
 static bool is_buffered(const void *self) {
   const struct ux_stream *s = self;
-  return ux_buffer_length(&s->in) > 0;
+  return ux_buffer_length(&s->in) > s->insufficient;
 }
 
 /* ---- methods ----------------------------------------------------------- */
@@ -208,7 +208,8 @@ first.
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EBADF (no such way), ENOTCONN, as `write`
+@treturn[2] integer errno: EBADF (no such way), ENOTCONN, ENOTSOCK (a FIFO open
+both ways by one descriptor), as `write`
 @see shutdown(2)
 */
 static int l_shutdown(lua_State *L) {
@@ -264,7 +265,7 @@ static int l_to_file(lua_State *L) {
   struct ux_stream *s = ux_check_stream(L);
   const char *def = s->rfd < 0 ? "w" : s->rfd == s->wfd ? "r+" : "r";
   const char *mode = luaL_optstring(L, 2, def);
-  luaL_argcheck(L, strchr("rwa", *mode) != NULL, 2, "invalid mode");
+  luaL_argcheck(L, *mode == 'r' || *mode == 'w', 2, "invalid mode");
   struct ux_deadline deadline = {.left = s->timeout};
   int fd = *mode == 'r' ? s->rfd : s->wfd;
   int err = fd < 0 ? EBADF : 0;
@@ -313,8 +314,8 @@ static void flush_file(lua_State *L, int arg) {
 /***
 A stream on any descriptor: an integer, a Lua file, another object. It gets a
 duplicate, close-on-exec, so that each side closes its own; with `adopt` it
-takes the integer itself. A Lua file's output is flushed first; what it has
-already read ahead stays with it.
+takes the integer itself. A Lua file is flushed first; what it has read ahead
+from a pipe stays with it.
 @function from
 @tparam integer|file|object descriptor
 @tparam[opt] table options `mode`: `"r"`, `"w"` or `"rw"`, by default as it is
@@ -370,7 +371,7 @@ static void move_writing(struct ux_stream *to, struct ux_stream *from) {
 One stream of two: it reads from the first and writes to the second, which are
 closed by this and live on in it.
 @function join
-@tparam Stream reading open for reading only
+@tparam Stream reading open for reading only; its timeout and limit hold on
 @tparam Stream writing open for writing only
 @tparam[opt] string name what `tostring` and messages call it
 @treturn Stream
@@ -380,9 +381,13 @@ static int l_join(lua_State *L) {
   struct ux_stream *w = ux_check_open(L, 2, &ux_stream_class);
   luaL_argcheck(L, r->rfd >= 0 && r->wfd < 0, 1, "must be open for reading");
   luaL_argcheck(L, w->wfd >= 0 && w->rfd < 0, 2, "must be open for writing");
+  luaL_argcheck(L, !r->is_temporary, 1, "must not be temporary");
+  luaL_argcheck(L, !w->is_temporary, 2, "must not be temporary");
   luaL_optstring(L, 3, NULL);
   struct ux_stream *both =
     ux_stream_new(L, r->kind, lua_isnoneornil(L, 3) ? 0 : 3);
+  both->timeout = r->timeout;
+  both->limit = r->limit;
   move_reading(both, r);
   move_writing(both, w);
   both->head.open = true;

@@ -74,11 +74,16 @@ static const char *input(const struct ux_stream *s) {
   return s->in.data + s->in.start;
 }
 
+static void take_input(struct ux_stream *s, size_t n) {
+  ux_buffer_take(&s->in, n);
+  s->insufficient = 0;
+}
+
 /* Pushes the first n bytes, less `cut` at their end, and forgets them. */
 static void push_input(lua_State *L, struct ux_stream *s, size_t n,
                        size_t cut) {
   lua_pushlstring(L, n > cut ? input(s) : "", n - cut);
-  ux_buffer_take(&s->in, n);
+  take_input(s, n);
 }
 
 /* ---- formats: each pushes its value, or returns FILL_EOF or an errno --- */
@@ -134,7 +139,7 @@ struct numeral {
   struct ux_deadline *deadline;
   size_t length; /* scanned so far */
   bool is_too_long;
-  int err;       /* an errno that stopped the scan */
+  int err; /* an errno that stopped the scan */
 };
 
 static int numeral_peek(struct numeral *n) {
@@ -193,7 +198,7 @@ static int skip_space(lua_State *L, struct ux_stream *s,
     int err = fill_to(L, s, 1, deadline);
     if (err != FILL_OK) return err;
     if (!isspace((unsigned char)*input(s))) return FILL_OK;
-    ux_buffer_take(&s->in, 1);
+    take_input(s, 1);
   }
 }
 
@@ -207,7 +212,7 @@ static int read_number(lua_State *L, struct ux_stream *s,
   if (n.err != 0) return n.err;
   memcpy(text, input(s), n.length);
   text[n.length] = '\0';
-  ux_buffer_take(&s->in, n.length);
+  take_input(s, n.length);
   bool is_number = !n.is_too_long && lua_stringtonumber(L, text) != 0;
   return is_number ? FILL_OK : FILL_EOF;
 }
@@ -237,12 +242,14 @@ static int read_format(lua_State *L, struct ux_stream *s, int arg,
 
 /* What a call that stopped returns after the `done` values it pushed: nil at
    the end; nil, message, errno, bytes in the buffer at an error. */
-static int stopped(lua_State *L, const struct ux_stream *s, int err, int done,
+static int stopped(lua_State *L, struct ux_stream *s, int err, int done,
                    const char *call) {
   if (err == FILL_EOF) {
     lua_pushnil(L);
     return done + 1;
   }
+  /* Pollers are not to call it ready before more has come. */
+  if (err == ETIMEDOUT) s->insufficient = ux_buffer_length(&s->in);
   int pushed = ux_stream_fail(L, err, call);
   lua_pushinteger(L, (lua_Integer)ux_buffer_length(&s->in));
   return done + pushed + 1;
@@ -422,7 +429,30 @@ static int l_receive(lua_State *L) {
   if (err == FILL_EOF && ux_buffer_length(&s->in) > 0) err = EBADMSG;
   if (err != FILL_OK) return stopped(L, s, err, 0, "receive");
   lua_pushlstring(L, input(s) + HEADER_SIZE, length);
-  ux_buffer_take(&s->in, HEADER_SIZE + length);
+  take_input(s, HEADER_SIZE + length);
+  return 1;
+}
+
+/* Upvalue: the stream. */
+static int next_message(lua_State *L) {
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  int results = l_receive(L);
+  return results <= 1 ? results
+                      : luaL_error(L, "%s", lua_tostring(L, 1 - results));
+}
+
+/***
+An iterator over the messages that `receive` receives, until the end of file.
+It waits as long as `set_timeout` says and raises at any error.
+@function Stream:messages
+@treturn function iterator
+@see Stream:receive
+*/
+static int l_messages(lua_State *L) {
+  ux_check_stream(L);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, next_message, 1);
   return 1;
 }
 
@@ -447,6 +477,7 @@ const luaL_Reg ux_stream_read_methods[] = {
   {"read_some", l_read_some},
   {"lines", l_lines},
   {"receive", l_receive},
+  {"messages", l_messages},
   {"set_limit", l_set_limit},
   {NULL, NULL},
 };

@@ -78,6 +78,11 @@ static int l_tostring(lua_State *L) {
   return 1;
 }
 
+static int l_is_open(lua_State *L) {
+  lua_pushboolean(L, check_any(L)->open);
+  return 1;
+}
+
 static int l_fileno(lua_State *L) {
   const struct ux_object *o = check_any(L);
   if (!o->open) return ux_closed_error(L, o->class);
@@ -167,6 +172,8 @@ void ux_class_open(lua_State *L, const struct ux_class *class) {
   if (class->fileno != NULL) set_methods(L, descriptor_methods);
   lua_pushcfunction(L, class->close);
   lua_setfield(L, -2, "close");
+  lua_pushcfunction(L, l_is_open);
+  lua_setfield(L, -2, "is_open");
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__index");
   lua_pushvalue(L, -1);

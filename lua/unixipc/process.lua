@@ -73,10 +73,6 @@ local function list_waiting(state, stdin)
   return list
 end
 
-local function is_open(stream)
-  return stream and not tostring(stream):find("(closed)", 1, true)
-end
-
 -- Closes without a wait: what could not go out is not wanted.
 local function give_and_close(state, stdin)
   if not give(state, stdin) then return stdin end
@@ -87,7 +83,7 @@ end
 
 -- Moves bytes both ways until all streams are at their end.
 local function exchange(state, stdin, time_left)
-  stdin = is_open(stdin) and give_and_close(state, stdin) or nil
+  stdin = stdin and stdin:is_open() and give_and_close(state, stdin) or nil
   while stdin or #state.reading > 0 do
     local ready, message, code =
       poll.wait(list_waiting(state, stdin), time_left())

@@ -7,13 +7,13 @@
 --   case.release()        -- from another process: lets the call return
 --   case.close()          -- or local case <close>
 --
--- Cases whose call has no timeout of its own set it beforehand. A case has to
--- be closed: what is kept back for a full pipe, its finalizer would wait for
--- ever to write.
+-- Every call returns nil, "timeout", errno when time is up, but for the sleep:
+-- is_endless says that nothing but time ends it.
 local ipc = require "unixipc"
 local names = require "support.names"
 
 local pipe, fifo, process, poll = ipc.pipe, ipc.fifo, ipc.process, ipc.poll
+local stream, errno = ipc.stream, ipc.errno
 
 local blocking = {}
 local makers = {}
@@ -83,8 +83,11 @@ makers["Stream:read_some"] = reading(function(r, timeout)
 end)
 
 makers["Stream:lines"] = reading(function(r, timeout)
-  r:set_timeout(timeout)
-  return r:lines()()
+  local next_line = r:set_timeout(timeout):lines()
+  local ok, line = pcall(next_line)
+  if ok then return line end
+  if line:find "timeout$" then return nil, "timeout", errno.ETIMEDOUT end
+  error(line, 0)
 end)
 
 makers["Stream:receive"] = reading(function(r, timeout)
@@ -106,14 +109,15 @@ end)
 makers["Stream:flush"] = writing(function(w, timeout)
   w:setvbuf "full"
   w:write "x"
-  return w:flush(timeout)
+  w:set_timeout(0) -- of closing it, in the end
+  return w:flush(timeout or math.huge)
 end)
 
 makers["Stream:close"] = writing(function(w, timeout)
-  w:setvbuf "full"
-  w:write "x"
-  w:set_timeout(timeout)
-  return w:close()
+  local again = stream.from(w):set_timeout(timeout)
+  again:setvbuf "full"
+  again:write "x"
+  return again:close()
 end)
 
 makers["fifo.open r"] = opening("r", "w")
@@ -132,10 +136,10 @@ end, function(child, timeout)
 end)
 
 makers["pipe.popen read"] = waiting(function(argv, stdin)
-  local stream, child = assert(pipe.popen(argv, "r", {stdin = stdin}))
-  return {stream = stream, process = child}
+  local output, child = assert(pipe.popen(argv, "r", {stdin = stdin}))
+  return {stdout = output, process = child}
 end, function(child, timeout)
-  return child.stream:read("l", timeout)
+  return child.stdout:read("l", timeout)
 end)
 
 makers["poll.wait"] = reading(function(r, timeout)
@@ -148,7 +152,6 @@ makers["Poller:wait"] = reading(function(r, timeout)
   return poller:wait(timeout)
 end)
 
--- The only one that nothing but time can end.
 makers["process.sleep"] = function()
   return {
     objects = {},
