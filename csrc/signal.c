@@ -47,7 +47,7 @@ list of them, or `"all"`. SIGRTMAX-1 is the library's own.
 /* ---- handlers ---------------------------------------------------------- */
 
 struct handle_options {
-  bool restart, once, nostop, nowait;
+  bool restart, once, nodefer, nostop, nowait;
   int mask;
 };
 
@@ -56,6 +56,7 @@ struct handle_options {
 static const struct ux_option handle_schema[] = {
   {"restart", UX_OPT_BOOLEAN, MEMBER(restart), 0, 0, NULL},
   {"once", UX_OPT_BOOLEAN, MEMBER(once), 0, 0, NULL},
+  {"nodefer", UX_OPT_BOOLEAN, MEMBER(nodefer), 0, 0, NULL},
   {"nostop", UX_OPT_BOOLEAN, MEMBER(nostop), 0, 0, NULL},
   {"nowait", UX_OPT_BOOLEAN, MEMBER(nowait), 0, 0, NULL},
   {"mask", UX_OPT_VALUE, MEMBER(mask), 0, 0, NULL},
@@ -75,6 +76,7 @@ static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
   struct handle_options o = {.restart = true};
   ux_check_options(L, arg, handle_schema, &o);
   h->is_once = o.once;
+  h->is_nested = o.nodefer;
   h->flags = (o.restart ? SA_RESTART : 0) | (o.nostop ? SA_NOCLDSTOP : 0) |
              (o.nowait ? SA_NOCLDWAIT : 0);
   sigemptyset(&h->mask);
@@ -88,7 +90,7 @@ were set go back to that when the Lua state is closed. One Lua state of a
 process handles signals; a second one that tries raises an error.
 
 Options: `once`: back to the default when it is called; `mask`: handlers of
-these signals wait while it runs; `restart`: system calls of other libraries go
+these signals wait while it runs; `nodefer`: its own does not; `restart`: system calls of other libraries go
 on after the signal (true by default; calls of this library always go on);
 `nostop`: for SIGCHLD, not when a child stops or continues; `nowait`: for
 SIGCHLD, children leave no zombie.

@@ -55,8 +55,7 @@ static void restore(struct entry *e, int sig) {
 static int l_gc(lua_State *L) {
   struct handlers *h = lua_touserdata(L, 1);
   if (owner != h) return 0;
-  ux_notes_clear();
-  ux_notes_release();
+  ux_notes_drain();
   for (int sig = 1; sig < NSIG; sig++) restore(&h->entries[sig], sig);
   ux_notes_clear();
   ux_notes_disown();
@@ -175,7 +174,7 @@ static void end_once(lua_State *L, struct entry *e, int sig) {
 }
 
 static void defer(sigset_t *set, const struct entry *e, int sig) {
-  sigaddset(set, sig);
+  if (!e->handler.is_nested) sigaddset(set, sig);
   for (int other = 1; other < NSIG; other++)
     if (sigismember(&e->handler.mask, other) == 1) sigaddset(set, other);
 }

@@ -199,3 +199,11 @@ void ux_notes_clear(void) {
   while (ux_notes_take(&none, &info)) {
   }
 }
+
+/* To let signals in may fill the ring again. */
+void ux_notes_drain(void) {
+  do {
+    ux_notes_clear();
+    ux_notes_release();
+  } while (atomic_load(&is_holding));
+}
