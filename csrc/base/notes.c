@@ -91,10 +91,11 @@ static void after_fork(void) {
   ux_notes_release();
 }
 
+/* Another thread noted something for this one. */
 static void on_tick(void) {
-  if (atomic_load(&ring.head) != atomic_load(&ring.tail) &&
-      ux_notes_wake != NULL)
-    ux_notes_wake();
+  if (ux_notes_count() == 0) return;
+  ux_region_poke();
+  if (ux_notes_wake != NULL) ux_notes_wake();
 }
 
 static void prepare(void) {
