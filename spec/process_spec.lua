@@ -3,7 +3,7 @@ local busted = require "busted"
 local ipc = require "unixipc"
 
 local pipe, poll, process = ipc.pipe, ipc.poll, ipc.process
-local children, names = t.children, t.names
+local children = t.children
 
 local SOON = 10 * t.slow
 

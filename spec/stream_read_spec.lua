@@ -260,10 +260,14 @@ describe("Stream:read", function()
           local _, why = gate_r:read_some(1, 0.005)
         until why ~= "timeout"
       end)
-      local got = expires(0.1, input.read, input, "l", 0.1)
-      assert.is_true(got >= 2, got .. " bytes")
+      local got = 0
+      while got < 3 do -- a piece or more in that time
+        local before = got
+        got = expires(0.1, input.read, input, "l", 0.1)
+        assert.is_true(got >= before)
+      end
       gate_w:close()
-      assert.truthy(input:read("a", 5):find "^%.+$")
+      assert.truthy(input:read("a", 10 * t.slow):find "^%.+$")
       ended(child)
     end)
 
