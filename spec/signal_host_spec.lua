@@ -14,6 +14,7 @@ local TESTS = {
   {"turns", "has them run by their state while others run, too"},
   {"other_thread", "has handlers run in the owner's thread only"},
   {"aimed", "wakes the owner's call from another thread, always"},
+  {"many_threads", "gets signals after very many threads got theirs"},
   {"thread_after_thread", "can own signals in one thread after the other"},
   {"fork", "can fork, and the child has signals of its own"},
 }

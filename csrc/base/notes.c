@@ -65,6 +65,15 @@ static bool is_fault(int sig, const siginfo_t *info) {
          (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL);
 }
 
+/* A slot that is not free would take very many threads that all got signals
+   before any of them was held: then the newest is the one that is lost. */
+static void write_note(struct slot *slot, int sig, const siginfo_t *info) {
+  if (atomic_load(&slot->state) != SLOT_FREE) return;
+  slot->info = *info;
+  slot->info.si_signo = sig;
+  atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
   int err = errno;
   if (is_fault(sig, info)) {
@@ -72,10 +81,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
     return;
   }
   unsigned i = atomic_fetch_add(&ring.head, 1);
-  struct slot *slot = slot_at(i);
-  slot->info = *info;
-  slot->info.si_signo = sig;
-  atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
+  write_note(slot_at(i), sig, info);
   if (i - atomic_load(&ring.tail) >= ROOM - SPARE) hold(sig, context);
   if (atomic_load(&has_owner)) wake_owner();
   errno = err;
@@ -186,6 +192,12 @@ sigset_t ux_notes_held(void) {
 void ux_notes_fix_mask(sigset_t *mask) {
   for (int sig = 1; sig < NSIG; sig++)
     if (sigismember(&held, sig) == 1) sigdelset(mask, sig);
+}
+
+void ux_notes_keep_held(sigset_t *mask) {
+  if (!atomic_load(&is_holding)) return;
+  for (int sig = 1; sig < NSIG; sig++)
+    if (sigismember(&held, sig) == 1) sigaddset(mask, sig);
 }
 
 void ux_notes_forget_held(const sigset_t *set) {

@@ -124,7 +124,8 @@ end
 
 --- Gives the child its input, takes all its output, and waits for its end,
 -- without a deadlock whatever the sizes. When time runs out nothing is lost:
--- call it again, without the input, and it goes on.
+-- call it again, without the input, and it goes on. After an error that was
+-- raised inside it, as Ctrl-C does, it cannot be called again.
 -- @function Process:communicate
 -- @tparam[opt] string input for a child with `stdin = "pipe"`
 -- @tparam[opt] number timeout seconds

@@ -40,8 +40,12 @@ struct memory {
 static pid_t host;
 
 _Noreturn static void die(const char *what, const char *detail, long n) {
-  fprintf(stderr, "oom_host: allocation %ld: %s%s%s\n", n, what,
-          *detail != '\0' ? ": " : "", detail);
+  fprintf(stderr,
+          "oom_host: allocation %ld: %s%s%s\n",
+          n,
+          what,
+          *detail != '\0' ? ": " : "",
+          detail);
   fflush(stderr);
   _exit(1);
 }
@@ -51,28 +55,23 @@ _Noreturn static void die(const char *what, const char *detail, long n) {
 
 /* Lua tries a second time, after a collection; only then it has failed. */
 static bool fails(struct memory *m) {
-  if (!m->is_armed || m->left-- > 0)
-    return false;
-  if (m->is_once && m->failed == 2)
-    return false;
+  if (!m->is_armed || m->left-- > 0) return false;
+  if (m->is_once && m->failed == 2) return false;
   m->failed++;
   return true;
 }
 
 static void *allocate(void *arg, void *block, size_t old, size_t size) {
   struct memory *m = arg;
-  if (block == NULL)
-    old = 0;
+  if (block == NULL) old = 0;
   if (size == 0) {
     m->bytes -= old;
     free(block);
     return NULL;
   }
-  if (size > old && fails(m))
-    return NULL;
+  if (size > old && fails(m)) return NULL;
   void *result = realloc(block, size);
-  if (result != NULL)
-    m->bytes += size - old;
+  if (result != NULL) m->bytes += size - old;
   return result;
 }
 
@@ -82,10 +81,8 @@ static void *allocate(void *arg, void *block, size_t old, size_t size) {
 static int count_fds(void) {
   int count = 0;
   DIR *dir = opendir("/proc/self/fd");
-  if (dir == NULL)
-    die("opendir", strerror(errno), 0);
-  while (readdir(dir) != NULL)
-    count++;
+  if (dir == NULL) die("opendir", strerror(errno), 0);
+  while (readdir(dir) != NULL) count++;
   closedir(dir);
   return count;
 }
@@ -94,10 +91,8 @@ static int count_fds(void) {
 static bool children_end(void) {
   for (int i = 0; i < PATIENCE_MS; i++) {
     pid_t pid = waitpid(-1, NULL, WNOHANG);
-    if (pid < 0)
-      return errno == ECHILD;
-    if (pid == 0)
-      nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    if (pid < 0) return errno == ECHILD;
+    if (pid == 0) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   }
   return false;
 }
@@ -108,11 +103,9 @@ static bool children_end(void) {
 static lua_State *new_state(struct memory *m, char **argv, long n) {
   int count = 0;
   lua_State *L = lua_newstate(allocate, m);
-  if (L == NULL)
-    die("no Lua state", "", n);
+  if (L == NULL) die("no Lua state", "", n);
   luaL_openlibs(L);
-  if (luaL_loadfile(L, argv[0]) != LUA_OK)
-    die("load", lua_tostring(L, -1), n);
+  if (luaL_loadfile(L, argv[0]) != LUA_OK) die("load", lua_tostring(L, -1), n);
   for (char **arg = argv + 1; *arg != NULL; arg++, count++)
     lua_pushstring(L, *arg);
   if (lua_pcall(L, count, 1, 0) != LUA_OK)
@@ -160,20 +153,15 @@ static bool try_task(char **argv, bool is_once, long n) {
   if (status != LUA_OK && !is_out_of_memory(L))
     die("another error", lua_tostring(L, -1), n);
   collect(L);
-  if (count_fds() != opened)
-    die("descriptors are left open", "", n);
+  if (count_fds() != opened) die("descriptors are left open", "", n);
   if (run_task(L) != LUA_OK)
     die("it does not work again", luaL_tolstring(L, -1, NULL), n);
   collect(L);
-  if (count_fds() != opened)
-    die("the second time leaves descriptors", "", n);
+  if (count_fds() != opened) die("the second time leaves descriptors", "", n);
   lua_close(L);
-  if (m.bytes != 0)
-    die("memory is left", "", n);
-  if (count_fds() != before)
-    die("lua_close leaves descriptors", "", n);
-  if (!children_end())
-    die("a child is left", "", n);
+  if (m.bytes != 0) die("memory is left", "", n);
+  if (count_fds() != before) die("lua_close leaves descriptors", "", n);
+  if (!children_end()) die("a child is left", "", n);
   return m.failed == 0;
 }
 
@@ -181,8 +169,7 @@ static void run_memory(char **argv) {
   for (int is_once = 1; is_once >= 0; is_once--) {
     long n = 0;
     while (!try_task(argv, is_once, n))
-      if (++n > MOST_ALLOCATIONS)
-        die("it does not get through", "", n);
+      if (++n > MOST_ALLOCATIONS) die("it does not get through", "", n);
     printf("%s: through with %ld\n", is_once ? "once" : "from then on", n);
   }
 }
@@ -192,22 +179,19 @@ static void run_memory(char **argv) {
 
 static void at_exit(void) {
   static const char words[] = "atexit\n";
-  if (write(STDOUT_FILENO, words, sizeof words - 1) < 0)
-    _exit(2);
+  if (write(STDOUT_FILENO, words, sizeof words - 1) < 0) _exit(2);
 }
 
 static void run_plain(char **argv) {
   struct memory m = {.bytes = 0};
   atexit(at_exit);
   lua_close(new_state(&m, argv, 0));
-  if (m.bytes != 0)
-    die("memory is left", "", 0);
+  if (m.bytes != 0) die("memory is left", "", 0);
 }
 
 int main(int argc, char **argv) {
   host = getpid();
-  if (argc < 3)
-    die("usage: oom_host memory|plain SCRIPT", "", 0);
+  if (argc < 3) die("usage: oom_host memory|plain SCRIPT", "", 0);
   if (strcmp(argv[1], "memory") == 0)
     run_memory(argv + 2);
   else

@@ -37,7 +37,7 @@ static void check(bool ok, int line, const char *what) {
 
 #define CHECK(what) check((what), __LINE__, #what)
 
-/* ---- Lua ----------------------------------------------------------------- */
+/* ---- Lua --------------------------------------------------------------- */
 
 static void run(lua_State *L, const char *script) {
   if (luaL_dostring(L, script) == LUA_OK) return;
@@ -71,7 +71,7 @@ static lua_Integer get_integer(lua_State *L, const char *name) {
   return n;
 }
 
-/* ---- signals ------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------- */
 
 static struct sigaction action_of(int sig) {
   struct sigaction sa;
@@ -117,7 +117,7 @@ static void *idle(void *arg) {
   return NULL;
 }
 
-/* ---- closing while signals come -------------------------------------------- */
+/* ---- closing while signals come ---------------------------------------- */
 
 static void close_and_open_again(void) {
   for (int i = 0; i < 20; i++) {
@@ -198,7 +198,7 @@ static void test_close_pending(void) {
   CHECK(sigpending(&set) == 0 && !sigismember(&set, SIGRTMIN));
 }
 
-/* ---- what was there before ------------------------------------------------- */
+/* ---- what was there before --------------------------------------------- */
 
 static volatile sig_atomic_t host_signals;
 
@@ -282,7 +282,7 @@ static void test_changed_since(void) {
   CHECK(action_of(SIGUSR2).sa_handler == on_host_signal);
 }
 
-/* ---- several states -------------------------------------------------------- */
+/* ---- several states ---------------------------------------------------- */
 
 static void test_two_states(void) {
   set_action(SIGUSR1, SIG_IGN);
@@ -327,7 +327,7 @@ static void test_turns(void) {
   lua_close(A);
 }
 
-/* ---- threads --------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------- */
 
 static lua_State *owner_state;
 static pthread_t owner_thread;
@@ -485,7 +485,36 @@ static void test_thread_after_thread(void) {
   CHECK(strangers == 0);
 }
 
-/* ---- forks ----------------------------------------------------------------- */
+static void *raise_queued(void *arg) {
+  (void)arg;
+  for (int i = 0; i < 4; i++) raise(SIGRTMIN + i);
+  return NULL;
+}
+
+/* More threads than the library has room for, each with signals of its own,
+   while Lua does not run: what comes later still arrives. */
+static void test_many_threads(void) {
+  enum { THREADS = 300 };
+  pthread_t threads[THREADS];
+  union sigval value = {0};
+  lua_State *L = open_state();
+  run(L, "for i = 0, 3 do signal.handle('SIGRTMIN+' .. i, add) end");
+  for (int i = 0; i < 890; i++)
+    CHECK(sigqueue(getpid(), SIGRTMIN, value) == 0);
+  for (int i = 0; i < THREADS; i++)
+    CHECK(pthread_create(&threads[i], NULL, raise_queued, NULL) == 0);
+  for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+  run(L, "process.sleep(0.01) await(890)");
+  for (int i = 1; i <= 3000; i++) {
+    run(L, "count = 0");
+    CHECK(raise(SIGRTMIN + i % 4) == 0);
+    run(L, "await(1)");
+  }
+  run(L, "assert(#signal.mask() == 0)");
+  lua_close(L);
+}
+
+/* ---- forks ------------------------------------------------------------- */
 
 /* A child has the state and its handlers; what it does is its own. */
 static void test_fork(void) {
@@ -508,7 +537,7 @@ static void test_fork(void) {
   lua_close(L);
 }
 
-/* ---- all ------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------- */
 
 static const struct {
   const char *name;
@@ -525,6 +554,7 @@ static const struct {
   {"turns", test_turns},
   {"other_thread", test_other_thread},
   {"aimed", test_aimed},
+  {"many_threads", test_many_threads},
   {"thread_after_thread", test_thread_after_thread},
   {"fork", test_fork},
 };

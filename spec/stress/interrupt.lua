@@ -109,49 +109,6 @@ describe("SIGINT in a script breaks", function()
   end
 end)
 
--- Both directions of a child that gives back what it gets, until it is through;
--- what came, and how often it had to be called.
-local function communicate(ready, report, bytes)
-  local child, calls, out = nil, 0, nil
-  local function go_on()
-    if not child then
-      child = assert(process.spawn({"cat"}, {stdin = "pipe",
-        stdout = "pipe"}))
-      ready:write "."
-    end
-    return child:communicate(bytes)
-  end
-  repeat
-    local ok, result = pcall(go_on)
-    calls = calls + 1
-    out = ok and result
-  until out
-  report:send(calls .. " " .. (out == bytes and "all" or #out .. " bytes"))
-end
-
-describe("communicate, called again after SIGINT,", function()
-  it("has lost nothing", function()
-    local bytes = ("0123456789abcdef"):rep(20000)
-    local tally = new_tally("communicate, called again", ROUNDS)
-    for _ = 1, ROUNDS do
-      local ready_r, ready_w = assert(pipe.open())
-      local report_r, report_w = assert(pipe.open())
-      local child = assert(process.fork(communicate, ready_w, report_w, bytes))
-      await_ready(ready_r)
-      spin(math.random() * 2e-3)
-      local start = process.now()
-      child:kill "SIGINT"
-      local outcome, problem = report_r:receive(PATIENCE)
-      local is_all = outcome and outcome:find " all$"
-      tally:add(is_all and process.now() - start, outcome or problem)
-      child:kill "SIGKILL"
-      child:wait(PATIENCE)
-      for _, s in ipairs {ready_r, ready_w, report_r, report_w} do s:close() end
-    end
-    tally:finish()
-  end)
-end)
-
 -- ---- the real thing: lines typed at the prompt of one lua5.4 ---------------
 
 local function start_repl()
