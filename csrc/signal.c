@@ -91,8 +91,8 @@ process handles signals; a second one that tries raises an error.
 
 Options: `once`: back to the default when it is called; `mask`: handlers of
 these signals wait while it runs; `nodefer`: its own does not; `restart`:
-system calls of other libraries go on after the signal (true by default; calls of this library always go on);
-`nostop`: for SIGCHLD, not when a child stops or continues; `nowait`: for
+system calls of other libraries go on after the signal (true by default; calls
+of this library always go on); `nostop`: for SIGCHLD, not when a child stops or continues; `nowait`: for
 SIGCHLD, children leave no zombie.
 @function handle
 @tparam string|integer sig
