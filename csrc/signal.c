@@ -80,7 +80,7 @@ static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
   h->flags = (o.restart ? SA_RESTART : 0) | (o.nostop ? SA_NOCLDSTOP : 0) |
              (o.nowait ? SA_NOCLDWAIT : 0);
   sigemptyset(&h->mask);
-  if (o.mask != 0) ux_check_signal_set(L, o.mask, &h->mask);
+  if (o.mask != 0) ux_check_signal_set(L, o.mask, arg, &h->mask);
 }
 
 /***
@@ -92,8 +92,8 @@ process handles signals; a second one that tries raises an error.
 Options: `once`: back to the default when it is called; `mask`: handlers of
 these signals wait while it runs; `nodefer`: its own does not; `restart`:
 system calls of other libraries go on after the signal (true by default; calls
-of this library always go on); `nostop`: for SIGCHLD, not when a child stops or continues; `nowait`: for
-SIGCHLD, children leave no zombie.
+of this library always go on); `nostop`: for SIGCHLD, not when a child stops or
+continues; `nowait`: for SIGCHLD, children leave no zombie.
 @function handle
 @tparam string|integer sig
 @tparam function|string action
@@ -316,7 +316,7 @@ static void change_mask(int how, sigset_t *set, sigset_t *old) {
 
 static int apply_mask(lua_State *L, int how) {
   sigset_t set, old;
-  ux_check_signal_set(L, 1, &set);
+  ux_check_signal_set(L, 1, 1, &set);
   change_mask(how, &set, &old);
   ux_push_signal_set(L, &old);
   if (ux_interrupt_pending(L)) ux_interrupt_run(L);
@@ -413,7 +413,7 @@ handler is called for it. Handlers of others run meanwhile.
 static int l_wait(lua_State *L) {
   static const struct timespec at_once = {0, 0};
   sigset_t set;
-  ux_check_signal_set(L, 1, &set);
+  ux_check_signal_set(L, 1, 1, &set);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
   struct waiting w = {.set = &set};
   int err = sigtimedwait(&set, &w.info, &at_once) > 0 ? 0 : errno;
@@ -555,7 +555,7 @@ Blocks these signals and makes an object that reads them, for any poller.
 */
 static int l_fd(lua_State *L) {
   sigset_t set, old;
-  ux_check_signal_set(L, 1, &set);
+  ux_check_signal_set(L, 1, 1, &set);
   ux_class_open(L, &signal_fd_class);
   struct signal_fd *s = ux_new(L, &signal_fd_class);
   s->fd = open_signal_fd(-1, &set);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <pthread.h>
 #include <string.h>
 
 /* What is kept of one signal. */
@@ -77,7 +78,17 @@ static struct handlers *new_handlers(lua_State *L) {
   return h;
 }
 
+/* What a child does that was forked inside a handler is not that handler. */
+static void after_fork(void) {
+  if (owner != NULL) sigemptyset(&owner->deferred);
+}
+
+static void watch_forks(void) {
+  pthread_atfork(NULL, NULL, after_fork);
+}
+
 static struct handlers *claim(lua_State *L) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct handlers *h = own_handlers(L);
   if (h != NULL) return h;
   if (owner != NULL)
@@ -86,6 +97,7 @@ static struct handlers *claim(lua_State *L) {
   h = lua_touserdata(L, -1);
   lua_pop(L, 1);
   if (h == NULL) h = new_handlers(L);
+  pthread_once(&once, watch_forks);
   int err = ux_notes_own();
   if (err != 0) luaL_error(L, "cannot take signals: error %d", err);
   owner = h;

@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 /* Room for a burst; a power of two. The kernel keeps what does not fit. */
 #define ROOM 1024
@@ -29,6 +31,7 @@ static struct {
 } ring;
 
 static pthread_t owner;
+static pid_t owner_tid;
 static _Atomic bool has_owner;
 static sigset_t held; /* by the owner, or by a handler in its thread */
 static _Atomic bool is_holding;
@@ -65,13 +68,26 @@ static bool is_fault(int sig, const siginfo_t *info) {
          (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL);
 }
 
-/* A slot that is not free would take very many threads that all got signals
-   before any of them was held: then the newest is the one that is lost. */
-static void write_note(struct slot *slot, int sig, const siginfo_t *info) {
-  if (atomic_load(&slot->state) != SLOT_FREE) return;
-  slot->info = *info;
-  slot->info.si_signo = sig;
-  atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
+/* The next free slot, or NULL. */
+static struct slot *claim_slot(void) {
+  unsigned i = atomic_load(&ring.head);
+  do {
+    if (i - atomic_load(&ring.tail) >= ROOM) return NULL;
+  } while (!atomic_compare_exchange_weak(&ring.head, &i, i + 1));
+  return slot_at(i);
+}
+
+/* Very many threads got signals before any of them was held: the owner's
+   thread gets it again, and holds it too if there is still no room. Only to
+   itself may a thread send all that the kernel told. */
+static void send_again(int sig, siginfo_t *info) {
+#ifdef __linux__
+  if (syscall(SYS_rt_tgsigqueueinfo, getpid(), owner_tid, sig, info) == 0)
+    return;
+#else
+  (void)info;
+#endif
+  pthread_kill(owner, sig);
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context) {
@@ -80,20 +96,34 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
     signal(sig, SIG_DFL);
     return;
   }
-  unsigned i = atomic_fetch_add(&ring.head, 1);
-  write_note(slot_at(i), sig, info);
-  if (i - atomic_load(&ring.tail) >= ROOM - SPARE) hold(sig, context);
-  if (atomic_load(&has_owner)) wake_owner();
+  struct slot *slot = claim_slot();
+  if (slot != NULL) {
+    slot->info = *info;
+    slot->info.si_signo = sig;
+    atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
+  }
+  if (ux_notes_count() >= ROOM - SPARE) hold(sig, context);
+  if (atomic_load(&has_owner)) {
+    if (slot == NULL) send_again(sig, info);
+    wake_owner();
+  }
   errno = err;
 }
 
 /* ---- owning ------------------------------------------------------------ */
 
+static void set_owner(void) {
+  owner = pthread_self();
+#ifdef __linux__
+  owner_tid = gettid();
+#endif
+}
+
 /* In a child nothing is pending: its notes are its parent's. Signals held back
    are let in. */
 static void after_fork(void) {
   ux_notes_clear();
-  if (atomic_load(&has_owner)) owner = pthread_self();
+  if (atomic_load(&has_owner)) set_owner();
   ux_notes_release();
 }
 
@@ -113,7 +143,7 @@ static void prepare(void) {
 int ux_notes_own(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, prepare);
-  owner = pthread_self();
+  set_owner();
   atomic_store(&has_owner, true);
   return ux_region_prepare();
 }
