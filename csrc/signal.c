@@ -107,7 +107,7 @@ not this module's
 */
 static int l_handle(lua_State *L) {
   struct ux_handler h;
-  int sig = ux_check_user_signal(L, 1);
+  int sig = ux_check_user_signal(L, 1, 1);
   check_handler(L, 2, &h);
   check_handle_options(L, 3, &h);
   int err = ux_handlers_push(L, sig);
@@ -140,6 +140,7 @@ themselves.
 @treturn boolean true
 */
 static int l_dispatch(lua_State *L) {
+  ux_interrupt_enter(L);
   ux_interrupt_run(L);
   lua_pushboolean(L, 1);
   return 1;
@@ -193,6 +194,7 @@ static int l_number(lua_State *L) {
 
 /* One to this process has run its handler when the call returns. */
 static int sent(lua_State *L, int err, const char *call) {
+  ux_interrupt_enter(L);
   if (err != 0) return ux_fail(L, err, call, NULL);
   if (ux_notes_count() > 0) ux_interrupt_run(L);
   return ux_result(L, 0, NULL, NULL);
@@ -254,7 +256,7 @@ unless it is blocked.
 @see raise(3)
 */
 static int l_raise(lua_State *L) {
-  int failed = raise(ux_check_user_signal(L, 1)) != 0;
+  int failed = raise(ux_check_user_signal(L, 1, 1)) != 0;
   return sent(L, failed ? errno : 0, "raise");
 }
 
@@ -316,6 +318,7 @@ static void change_mask(int how, sigset_t *set, sigset_t *old) {
 
 static int apply_mask(lua_State *L, int how) {
   sigset_t set, old;
+  ux_interrupt_enter(L);
   ux_check_signal_set(L, 1, 1, &set);
   change_mask(how, &set, &old);
   ux_push_signal_set(L, &old);

@@ -286,6 +286,20 @@ describe("A program in C that runs Lua", function()
     assert.equal("exit\t0\nexit\t3\nexit\t4\natexit\n", result.out)
   end)
 
+  it("keeps its own handler of Ctrl-C, whatever was waited for", function()
+    local result = run_host("plain", [[
+      local blocking = require "support.blocking"
+      for _, name in ipairs(blocking.names) do
+        local case <close> = blocking.new(name)
+        case.enter()
+        case.call(0.001)
+      end
+    ]])
+    assert.equal("atexit\n", result.out, result.err)
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+  end)
+
   it("may be one whose forked child raises", function()
     local result = run_host("plain", [[
       local process = require "unixipc.process"

@@ -151,8 +151,10 @@ describe("After Ctrl-C", function()
       local gate = children.gate()
       local child = children.start(SCRIPT .. [[
         print((select(2, case.call(0.01))))
-        assert(io.open(gate, "w")):close()
-        print(pcall(function() while true do end end))
+        print(pcall(function()
+          assert(io.open(gate, "w")):close()
+          while true do end
+        end))
       ]], {args = {name, gate}})
       children.pass_gate(gate)
       await_state(child.pid, "R")

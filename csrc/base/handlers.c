@@ -221,6 +221,7 @@ static void run_handler(lua_State *L, struct handlers *h,
   int status = lua_pcall(L, 2, 0, 0);
   h->deferred = before;
   if (status == LUA_OK) return;
+  ux_notes_release();
   wake_if_wanted();
   lua_error(L);
 }

@@ -6,20 +6,16 @@
 #include <lauxlib.h>
 #include <string.h>
 
-static int check_signal(lua_State *L, int index, int arg) {
+int ux_check_user_signal(lua_State *L, int index, int arg) {
   int sig = ux_check_signal_in(L, index, arg);
   if (sig == UX_SIGNAL_TICK)
     luaL_argerror(L, arg, "SIGRTMAX-1 is the library's own signal");
   return sig;
 }
 
-int ux_check_user_signal(lua_State *L, int arg) {
-  return check_signal(L, arg, arg);
-}
-
 /* The signal at the top of the stack, popped. */
 static void add_signal(lua_State *L, int arg, sigset_t *set) {
-  int sig = check_signal(L, lua_gettop(L), arg);
+  int sig = ux_check_user_signal(L, lua_gettop(L), arg);
   if (sigaddset(set, sig) != 0)
     luaL_argerror(L, arg, lua_pushfstring(L, "no signal %d", sig));
   lua_pop(L, 1);

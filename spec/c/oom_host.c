@@ -9,7 +9,8 @@
      descriptor, child or memory behind; and work when it is called again.
 
    oom_host plain SCRIPT [ARGUMENT...]
-     Runs the script, and writes "atexit" at the end of the process. */
+     Runs the script, looks whether the program's own handler of SIGINT is as it
+     was, and writes "atexit" at the end of the process. */
 #include "lib/feature.h"
 
 #include <dirent.h>
@@ -17,6 +18,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,8 +52,7 @@ _Noreturn static void die(const char *what, const char *detail, long n) {
   _exit(1);
 }
 
-/* ---- the allocator --------------------------------------------------------
- */
+/* ---- the allocator --------------------------------------------------- */
 
 /* Lua tries a second time, after a collection; only then it has failed. */
 static bool fails(struct memory *m) {
@@ -75,8 +76,7 @@ static void *allocate(void *arg, void *block, size_t old, size_t size) {
   return result;
 }
 
-/* ---- what is left behind --------------------------------------------------
- */
+/* ---- what is left behind --------------------------------------------- */
 
 static int count_fds(void) {
   int count = 0;
@@ -97,8 +97,7 @@ static bool children_end(void) {
   return false;
 }
 
-/* ---- one round --------------------------------------------------------------
- */
+/* ---- one round ------------------------------------------------------- */
 
 static lua_State *new_state(struct memory *m, char **argv, long n) {
   int count = 0;
@@ -174,18 +173,38 @@ static void run_memory(char **argv) {
   }
 }
 
-/* ---- plain ------------------------------------------------------------------
- */
+/* ---- plain ----------------------------------------------------------- */
 
 static void at_exit(void) {
   static const char words[] = "atexit\n";
   if (write(STDOUT_FILENO, words, sizeof words - 1) < 0) _exit(2);
 }
 
+static void on_interrupt(int sig) {
+  (void)sig;
+}
+
+/* With a flag that the library cannot use while it waits. */
+static void set_handler(void) {
+  struct sigaction sa = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+  sigaction(SIGINT, &sa, NULL);
+}
+
+static bool has_handler(void) {
+  struct sigaction sa;
+  sigaction(SIGINT, NULL, &sa);
+  return sa.sa_handler == on_interrupt && (sa.sa_flags & SA_RESTART) &&
+         !(sa.sa_flags & SA_SIGINFO);
+}
+
 static void run_plain(char **argv) {
   struct memory m = {.bytes = 0};
   atexit(at_exit);
-  lua_close(new_state(&m, argv, 0));
+  set_handler();
+  lua_State *L = new_state(&m, argv, 0);
+  if (!has_handler()) die("the handler is not the program's own", "", 0);
+  lua_close(L);
+  if (!has_handler()) die("lua_close has changed the handler", "", 0);
   if (m.bytes != 0) die("memory is left", "", 0);
 }
 

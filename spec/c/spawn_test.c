@@ -30,7 +30,7 @@ static void check(bool ok, int line, const char *what) {
 
 #define CHECK(what) check((what), __LINE__, #what)
 
-/* ---- helpers ----------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------- */
 
 extern char **environ;
 
@@ -114,7 +114,7 @@ static void refused(struct ux_spawn *s, int err, const char *at) {
   CHECK(count_fds() == before);
 }
 
-/* ---- it works ---------------------------------------------------------- */
+/* ---- it works -------------------------------------------------------- */
 
 static void test_exit_code(void) {
   CHECK(run_script("exit 0") == 0);
@@ -168,7 +168,7 @@ static void test_session_and_group(void) {
   CHECK(exit_code(member) == 1 && exit_code(session) == 1);
 }
 
-/* ---- where the program is ---------------------------------------------- */
+/* ---- where the program is -------------------------------------------- */
 
 static void make_file(const char *path, const char *bytes, mode_t mode) {
   int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0700);
@@ -219,7 +219,7 @@ static void test_paths(void) {
   CHECK(rmdir(dir) == 0);
 }
 
-/* ---- errors ------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------- */
 
 static void test_errors(void) {
   char *argv[4];
@@ -268,7 +268,7 @@ static void test_limit(void) {
   CHECK(exit_code(start(&s)) == 0);
 }
 
-/* ---- descriptors ------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------- */
 
 /* Each pipe gets the name of the descriptor that the child has it as. */
 static void check_mapping(const int *from, const int *to, size_t count) {
@@ -339,7 +339,7 @@ static void test_hidden(void) {
   close(low), close(50), close(52), close(700);
 }
 
-/* ---- signals ----------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------- */
 
 static pid_t parent;
 static volatile sig_atomic_t handled, handled_by_stranger;
@@ -428,7 +428,7 @@ static void test_signals_meanwhile(void) {
   CHECK(normal < 200); /* or no signal came when it mattered */
 }
 
-/* ---- threads ----------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------- */
 
 static void *spawn_many(void *arg) {
   const int *code = arg;
