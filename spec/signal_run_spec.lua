@@ -221,8 +221,8 @@ describe("A handler in Lua code", function()
         enter()
         while true do
           coroutine.yield(hits)
-          kill "USR1"
           local before = hits
+          kill "USR1"
           loop(function() return hits > before end)
         end
       end)
