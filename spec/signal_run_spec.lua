@@ -451,7 +451,9 @@ describe("A debug hook", function()
       for _ = 1, 20000 do
         local co = coroutine.create(function() return 1 end)
         coroutine.resume(co)
-        if debug.gethook(co) then left = left + 1 end
+        -- Half of a hook, without events, is one that came in its making.
+        local _, mask = debug.gethook(co)
+        if mask ~= nil and mask ~= "" then left = left + 1 end
       end
       timer:close()
     end)
