@@ -10,6 +10,7 @@
   X(fifo) \
   X(pipe) \
   X(poll) \
+  X(posix_mq) \
   X(process) \
   X(signal) \
   X(stream)

@@ -160,6 +160,10 @@ makers["process.sleep"] = function()
   }
 end
 
+for name, maker in pairs(require "support.blocking_posix") do
+  makers[name] = maker
+end
+
 --- A new case of that name.
 function blocking.new(name)
   local case = makers[name]()
