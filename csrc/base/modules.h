@@ -8,6 +8,7 @@
 #define UX_MODULES(X) \
   X(errno) \
   X(fifo) \
+  X(lock) \
   X(pipe) \
   X(poll) \
   X(posix_mq) \

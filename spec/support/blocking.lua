@@ -175,6 +175,15 @@ function blocking.new(name)
   return setmetatable(case, {__close = case.close})
 end
 
+-- Modules whose calls sleep in a system call that knows no descriptor.
+local TICKING = {fifo = true, lock = true, atomic = true, posix_sem = true,
+  sync = true}
+
+--- Does that call take the library's own signal?
+function blocking.takes_tick(name)
+  return TICKING[name:match "^[%w_]+"] or false
+end
+
 --- The names of all cases, sorted.
 blocking.names = {}
 for name in pairs(makers) do table.insert(blocking.names, name) end

@@ -31,4 +31,38 @@ makers["posix_mq send"] = function()
   }
 end
 
+-- ---- lock ------------------------------------------------------------------
+
+-- The call is made in the process that blocks; the one that made the case, or
+-- a child of its, holds the lock.
+local function locking(kind)
+  return function()
+    local path = names.file()
+    local r, w = assert(ipc.pipe.open())
+    local told, tell = assert(ipc.pipe.open())
+    local holder = assert(ipc.process.fork(function()
+      local _ <close> = assert(ipc.lock[kind](path))
+      tell:write "."
+      w:close()
+      r:read(1)
+    end))
+    told:read(1)
+    return {
+      objects = {told, tell, r, w},
+      call = function(timeout)
+        local lock, message, code = ipc.lock[kind](path, nil, timeout)
+        if not lock then return nil, message, code end
+        return lock:close()
+      end,
+      release = function() return w:write "." end,
+      -- Last of the objects: the holder ends when the pipe is closed.
+      holder = holder,
+    }
+  end
+end
+
+for _, kind in ipairs {"flock", "fcntl", "ofd"} do
+  makers["lock." .. kind] = locking(kind)
+end
+
 return makers
