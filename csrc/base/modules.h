@@ -12,6 +12,7 @@
   X(pipe) \
   X(poll) \
   X(posix_mq) \
+  X(posix_sem) \
   X(process) \
   X(signal) \
   X(stream)

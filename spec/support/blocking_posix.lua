@@ -31,6 +31,17 @@ makers["posix_mq send"] = function()
   }
 end
 
+-- ---- posix_sem -------------------------------------------------------------
+
+makers["posix_sem wait"] = function()
+  local sem = assert(ipc.posix_sem.open(nil, {temporary = true}))
+  return {
+    objects = {sem},
+    call = function(timeout) return sem:wait(timeout) end,
+    release = function() return sem:post() end,
+  }
+end
+
 -- ---- lock ------------------------------------------------------------------
 
 -- The call is made in the process that blocks; the one that made the case, or
