@@ -11,6 +11,7 @@
   X(pipe) \
   X(poll) \
   X(process) \
+  X(region) \
   X(signal) \
   X(stream)
 
