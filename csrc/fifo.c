@@ -154,8 +154,8 @@ static void set_ways(struct ux_stream *s, int fd, enum way way) {
 Opens a FIFO. To read waits for a writer, to write for a reader; both at once
 waits for nobody.
 
-Options: `create`: make it if it is not there; `exclusive`: it must not be
-there; `mode`: as `create` takes it; `temporary`: remove the name when this
+Options: `create`: make it if it is not there; `exclusive` with `create`: it
+must not be there; `mode`: as `create` takes it; `temporary`: remove the name when this
 process closes the stream, or when opening fails, if this call made it.
 @function open
 @tparam string path
@@ -180,7 +180,7 @@ static int l_open(lua_State *L) {
   struct stat st;
   bool is_new = false;
   struct ux_stream *s = ux_stream_new(L, "fifo stream", 1);
-  int err = o.create || o.exclusive ? make(path, &o, &is_new) : 0;
+  int err = o.create ? make(path, &o, &is_new) : 0;
   if (err != 0) return ux_fail(L, err, "mkfifo", path);
   err = check_is_fifo(path, &st);
   if (err != 0) return fail_open(L, err, path);

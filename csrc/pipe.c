@@ -33,26 +33,6 @@ static const struct ux_option open_schema[] = {
   {NULL, 0, 0, 0, 0, NULL},
 };
 
-static int get_capacity(int fd) {
-#ifdef F_GETPIPE_SZ
-  return fcntl(fd, F_GETPIPE_SZ);
-#else
-  (void)fd;
-  errno = ENOTSUP;
-  return -1;
-#endif
-}
-
-static int set_capacity(int fd, lua_Integer bytes) {
-#ifdef F_SETPIPE_SZ
-  return fcntl(fd, F_SETPIPE_SZ, (int)bytes);
-#else
-  (void)fd, (void)bytes;
-  errno = ENOTSUP;
-  return -1;
-#endif
-}
-
 /* Packet mode: each write is read by a read of its own. */
 static int packet_flag(bool packet, int *flag) {
   *flag = 0;
@@ -99,58 +79,12 @@ static int l_open(lua_State *L) {
   if (err != 0) return ux_fail(L, err, "pipe2", NULL);
   ux_stream_set(r, fds[0], -1, UX_RAWIO_NONBLOCK);
   ux_stream_set(w, -1, fds[1], UX_RAWIO_NONBLOCK);
-  if (o.capacity == 0 || set_capacity(fds[1], o.capacity) >= 0) return 2;
+  if (o.capacity == 0 || ux_stream_set_capacity(fds[1], o.capacity) >= 0)
+    return 2;
   err = errno;
   close_both(r, w);
   return ux_fail(L, err, "fcntl", NULL);
 }
-
-/***
-How many bytes the pipe or FIFO holds.
-@function Stream:capacity
-@treturn[1] integer bytes
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: EBADF (not a pipe), ENOTSUP
-@see fcntl(2)
-*/
-static int l_capacity(lua_State *L) {
-  const struct ux_stream *s = ux_check_stream(L);
-  int bytes = get_capacity(s->head.class->fileno(s));
-  if (bytes < 0) return ux_stream_fail(L, errno, "fcntl");
-  lua_pushinteger(L, bytes);
-  return 1;
-}
-
-/***
-Sets how many bytes the pipe or FIFO holds; the system rounds up.
-@function Stream:set_capacity
-@tparam integer bytes
-@treturn[1] integer bytes it holds now
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: EPERM (over the system's limit), EBUSY (more than
-that is in it), EBADF (not a pipe), ENOTSUP
-@see fcntl(2)
-*/
-static int l_set_capacity(lua_State *L) {
-  const struct ux_stream *s = ux_check_stream(L);
-  lua_Integer bytes = luaL_checkinteger(L, 2);
-  luaL_argcheck(L,
-                bytes >= 0 && bytes <= INT_MAX,
-                2,
-                "capacity must be a number of bytes");
-  int now = set_capacity(s->head.class->fileno(s), bytes);
-  if (now < 0) return ux_stream_fail(L, errno, "fcntl");
-  lua_pushinteger(L, now);
-  return 1;
-}
-
-static const luaL_Reg stream_methods[] = {
-  {"capacity", l_capacity},
-  {"set_capacity", l_set_capacity},
-  {NULL, NULL},
-};
 
 static const luaL_Reg functions[] = {
   {"open", l_open},
@@ -159,7 +93,7 @@ static const luaL_Reg functions[] = {
 
 int ux_open_pipe(lua_State *L) {
   ux_stream_open(L);
-  luaL_setfuncs(L, stream_methods, 0);
+  lua_pop(L, 1);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -12,6 +12,7 @@ everything that reads and writes bytes.
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +87,8 @@ static void remove_temporary(lua_State *L, struct ux_stream *s) {
 
 /***
 Writes out what is kept back, closes the descriptors, and removes the file of
-a temporary FIFO. A second time does nothing. Also what `<close>` and the
+a temporary FIFO (by the path it was opened with: make that an absolute one if
+the program changes its directory). A second time does nothing. Also what `<close>` and the
 collector do.
 @function Stream:close
 @treturn[1] boolean true
@@ -197,6 +199,67 @@ static int shut_ends(struct ux_stream *s, bool is_read, bool is_write) {
   int err = is_read ? ux_fd_close(&s->rfd) : 0;
   int err2 = is_write ? ux_fd_close(&s->wfd) : 0;
   return err != 0 ? err : err2;
+}
+
+static int get_capacity(int fd) {
+#ifdef F_GETPIPE_SZ
+  return fcntl(fd, F_GETPIPE_SZ);
+#else
+  (void)fd;
+  errno = ENOTSUP;
+  return -1;
+#endif
+}
+
+int ux_stream_set_capacity(int fd, lua_Integer bytes) {
+#ifdef F_SETPIPE_SZ
+  return fcntl(fd, F_SETPIPE_SZ, (int)bytes);
+#else
+  (void)fd, (void)bytes;
+  errno = ENOTSUP;
+  return -1;
+#endif
+}
+
+/***
+How many bytes the pipe or FIFO holds.
+@function Stream:capacity
+@treturn[1] integer bytes
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EBADF (not a pipe), ENOTSUP
+@see fcntl(2)
+*/
+static int l_capacity(lua_State *L) {
+  const struct ux_stream *s = ux_check_stream(L);
+  int bytes = get_capacity(s->head.class->fileno(s));
+  if (bytes < 0) return ux_stream_fail(L, errno, "fcntl");
+  lua_pushinteger(L, bytes);
+  return 1;
+}
+
+/***
+Sets how many bytes the pipe or FIFO holds; the system rounds up.
+@function Stream:set_capacity
+@tparam integer bytes
+@treturn[1] integer bytes it holds now
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EPERM (over the system's limit), EBUSY (more than
+that is in it), EBADF (not a pipe), ENOTSUP
+@see fcntl(2)
+*/
+static int l_set_capacity(lua_State *L) {
+  const struct ux_stream *s = ux_check_stream(L);
+  lua_Integer bytes = luaL_checkinteger(L, 2);
+  luaL_argcheck(L,
+                bytes >= 0 && bytes <= INT_MAX,
+                2,
+                "capacity must be a number of bytes");
+  int now = ux_stream_set_capacity(s->head.class->fileno(s), bytes);
+  if (now < 0) return ux_stream_fail(L, errno, "fcntl");
+  lua_pushinteger(L, now);
+  return 1;
 }
 
 /***
@@ -400,6 +463,8 @@ static int l_join(lua_State *L) {
 
 static const luaL_Reg methods[] = {
   {"available", l_available},
+  {"capacity", l_capacity},
+  {"set_capacity", l_set_capacity},
   {"set_timeout", l_set_timeout},
   {"shutdown", l_shutdown},
   {"to_file", l_to_file},

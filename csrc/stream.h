@@ -51,6 +51,9 @@ void ux_stream_set(struct ux_stream *s, int rfd, int wfd, enum ux_rawio how);
 /* The stream at arg 1, open. */
 struct ux_stream *ux_check_stream(lua_State *L);
 
+/* F_SETPIPE_SZ: what the pipe holds now, or -1 with errno. */
+int ux_stream_set_capacity(int fd, lua_Integer bytes);
+
 /* What a call that reads or writes waits for: the number at arg, or the
    stream's own. */
 struct ux_deadline ux_stream_deadline(lua_State *L, int arg,

@@ -42,7 +42,9 @@ static int call_fileno(lua_State *L, int index, const char *name) {
   if (lua_getfield(L, index, name) == LUA_TFUNCTION) {
     lua_pushvalue(L, index);
     lua_call(L, 1, 1);
-    if (lua_isinteger(L, -1)) fd = (int)lua_tointeger(L, -1);
+    int is_integer; /* LuaSocket gives it as a float */
+    lua_Integer n = lua_tointegerx(L, -1, &is_integer);
+    if (is_integer && n >= 0 && n <= INT_MAX) fd = (int)n;
   }
   lua_pop(L, 1);
   return fd;

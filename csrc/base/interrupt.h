@@ -2,8 +2,8 @@
    and in plain Lua code.
 
    A C signal handler can only leave a note: base/notes for the signals that
-   have a handler in Lua; and lua.c's own handler leaves one at Ctrl-C, a hook on
-   the main thread. A call that blocks asks ux_interrupt_pending before it
+   have a handler in Lua; and lua.c's own handler leaves one at Ctrl-C, a hook
+   on the main thread. A call that blocks asks ux_interrupt_pending before it
    sleeps and ux_interrupt_run when it was woken; base/wait does both for
    everybody. For Lua code that runs, a debug hook is set until the notes are
    taken. */

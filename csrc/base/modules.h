@@ -14,6 +14,7 @@
   X(posix_mq) \
   X(posix_sem) \
   X(process) \
+  X(region) \
   X(signal) \
   X(stream)
 

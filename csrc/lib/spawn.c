@@ -25,7 +25,7 @@ static const char *const step_names[] = {
 };
 
 /* ---- in the child: async-signal-safe calls only, no writes to memory that
-   the parent looks at -------------------------------------------------------- */
+   the parent looks at */
 
 _Noreturn static void fail(int fd, enum step step) {
   struct failure f = {errno, step};
@@ -99,7 +99,8 @@ static void exec_first(const struct ux_spawn *s) {
   for (const char *const *path = s->paths; *path != NULL; path++) {
     execve(*path, s->argv, s->envp);
     if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return;
-    if (errno == EACCES) err = EACCES;
+    bool is_there = errno == EACCES && access(*path, F_OK) == 0;
+    if (is_there) err = EACCES; /* not just a directory closed to us */
   }
   errno = err;
 }

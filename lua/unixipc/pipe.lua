@@ -27,6 +27,16 @@ local function spawn_options(options, ends)
   return merged
 end
 
+-- Mistakes in the arguments are those of popen's caller.
+local function spawn(argv, options)
+  local ok, child, message, code = pcall(process.spawn, argv, options)
+  if ok then return child, message, code end
+  local mistake = tostring(child):gsub("^.-(bad argument)", "%1")
+    :gsub("#1 to '[^']*'", "#1 to 'popen'")
+    :gsub("#2 to '[^']*'", "#3 to 'popen'")
+  error(mistake, 3)
+end
+
 local function stream_to(child)
   if child.stdin and child.stdout then
     return core.stream.join(child.stdout, child.stdin)
@@ -61,8 +71,7 @@ function pipe.popen(command, mode, options)
   end
   local argv = command
   if type(command) == "string" then argv = { "/bin/sh", "-c", command } end
-  local child, message, code =
-    process.spawn(argv, spawn_options(options, ends))
+  local child, message, code = spawn(argv, spawn_options(options, ends))
   if not child then return nil, message, code end
   return stream_to(child), child
 end

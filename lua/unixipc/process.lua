@@ -113,7 +113,8 @@ local function check_arguments(input, timeout)
     error("bad argument #2 to 'communicate' (number expected, got "
       .. type(timeout) .. ")", 3)
   end
-  if timeout and not (timeout >= 0) then -- NaN too
+  local is_time = timeout == nil or timeout >= 0 -- NaN is none
+  if not is_time then
     error("bad argument #2 to 'communicate' (timeout must be a number of "
       .. "seconds >= 0)", 3)
   end

@@ -38,10 +38,11 @@ end
 local function writing(call)
   return function()
     local r, w = assert(pipe.open())
+    local objects = {r, w}
     fill(w)
     return {
-      objects = {r, w},
-      call = function(timeout) return call(w, timeout) end,
+      objects = objects,
+      call = function(timeout) return call(w, timeout, objects) end,
       release = function() return r:read(65536) end,
     }
   end
@@ -67,7 +68,7 @@ local function opening(way, other)
     local path = names.path ".fifo"
     assert(fifo.create(path))
     return {
-      objects = {},
+      objects = {{close = function() fifo.unlink(path) end}},
       call = function(timeout) return fifo.open(path, way, nil, timeout) end,
       release = function() return fifo.open(path, other, nil, 5) end,
     }
@@ -113,8 +114,9 @@ makers["Stream:flush"] = writing(function(w, timeout)
   return w:flush(timeout or math.huge)
 end)
 
-makers["Stream:close"] = writing(function(w, timeout)
+makers["Stream:close"] = writing(function(w, timeout, objects)
   local again = stream.from(w):set_timeout(timeout)
+  table.insert(objects, again) -- the collector is not to close it
   again:setvbuf "full"
   again:write "x"
   return again:close()
