@@ -16,11 +16,14 @@ Names are as for `posix_mq`, but up to 251 characters.
 #include "base/options.h"
 #include "base/posix_name.h"
 #include "base/wait.h"
+#include "region.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <semaphore.h>
+#include <stdalign.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,14 +38,22 @@ Names are as for `posix_mq`, but up to 251 characters.
 struct semaphore {
   struct ux_object head;
   sem_t *sem;
+  const struct ux_region *region; /* it stands in, the user value; or NULL */
   bool is_temporary;
   char name[UX_POSIX_NAME_SIZE]; /* "" if it has none */
 };
 
 static const struct ux_class semaphore_class;
 
+static void check_usable(lua_State *L, const struct semaphore *s) {
+  if (!s->head.open) ux_closed_error(L, &semaphore_class);
+  if (s->region != NULL) ux_region_check_open(L, s->region);
+}
+
 static struct semaphore *check_semaphore(lua_State *L) {
-  return ux_check_open(L, 1, &semaphore_class);
+  struct semaphore *s = ux_check(L, 1, &semaphore_class);
+  check_usable(L, s);
+  return s;
 }
 
 static int fail(lua_State *L, int err, const char *call,
@@ -169,6 +180,59 @@ static int l_list(lua_State *L) {
   return err == 0 ? 1 : ux_fail(L, err, "opendir", "/dev/shm");
 }
 
+/* ---- unnamed ----------------------------------------------------------- */
+
+static const struct ux_option unnamed_schema[] = {
+  {"create", UX_OPT_BOOLEAN, MEMBER(create), 0, 0, NULL},
+  {"initial", UX_OPT_INTEGER, MEMBER(initial), 0, LUA_MAXINTEGER, NULL},
+  {NULL, 0, 0, 0, 0, NULL},
+};
+
+/* The place for it at args 1 and 2. */
+static sem_t *check_place(lua_State *L) {
+  struct ux_region *r = ux_check_region(L, 1);
+  ux_region_check_writable(L, r);
+  size_t offset = ux_check_region_offset(L, 2, r);
+  luaL_argcheck(L, r->length - offset >= sizeof(sem_t), 2, "out of bounds");
+  char *place = r->base + offset;
+  luaL_argcheck(
+    L, (uintptr_t)place % alignof(sem_t) == 0, 2, "offset is not aligned");
+  return (sem_t *)(void *)place;
+}
+
+/***
+A semaphore in a Region: `posix_sem.size` bytes, aligned to 8, as a C program
+has them by `sem_init`. It is there as long as the memory.
+
+Options: `create`: make it; nobody may be using what is there. `initial`: its
+value. Without `create` somebody has made it there: that cannot be checked.
+@function unnamed
+@tparam Region region shared memory
+@tparam[opt=0] integer offset
+@tparam[opt] table options
+@treturn[1] Semaphore
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EINVAL (initial over SEM_VALUE_MAX)
+@see sem_init(3)
+*/
+static int l_unnamed(lua_State *L) {
+  struct open_options o = {0};
+  sem_t *place = check_place(L);
+  ux_check_options(L, 3, unnamed_schema, &o);
+  struct semaphore *s = ux_new(L, &semaphore_class);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  s->region = lua_touserdata(L, 1);
+  s->sem = place;
+  int err = o.initial > SEM_VALUE_MAX ? EINVAL : 0;
+  if (err == 0 && o.create && sem_init(place, 1, (unsigned)o.initial) != 0)
+    err = errno;
+  if (err != 0) return ux_fail(L, err, "sem_init", NULL);
+  s->head.open = true;
+  return 1;
+}
+
 /* ---- Semaphore --------------------------------------------------------- */
 
 /***
@@ -211,7 +275,7 @@ static int wait_slowly(lua_State *L, struct semaphore *s,
   do {
     if (deadline->left == 0) return ETIMEDOUT;
     err = ux_wait_call(L, wait_blocking, s->sem, deadline);
-    if (!s->head.open) ux_closed_error(L, &semaphore_class);
+    check_usable(L, s);
   } while (err == EINTR);
   return err;
 }
@@ -297,7 +361,7 @@ static int l_name(lua_State *L) {
 
 static struct semaphore *bound(lua_State *L) {
   struct semaphore *s = lua_touserdata(L, lua_upvalueindex(1));
-  if (!s->head.open) ux_closed_error(L, &semaphore_class);
+  check_usable(L, s);
   return s;
 }
 
@@ -345,6 +409,7 @@ static const struct ux_class semaphore_class = {
 
 static const luaL_Reg functions[] = {
   {"open", l_open},
+  {"unnamed", l_unnamed},
   {"unlink", l_unlink},
   {"list", l_list},
   {NULL, NULL},
@@ -352,6 +417,8 @@ static const luaL_Reg functions[] = {
 
 int ux_open_posix_sem(lua_State *L) {
   luaL_newlib(L, functions);
+  lua_pushinteger(L, sizeof(sem_t));
+  lua_setfield(L, -2, "size");
   ux_class_open(L, &semaphore_class);
   lua_setfield(L, -2, "Semaphore");
   return 1;

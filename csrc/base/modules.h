@@ -9,10 +9,12 @@
   X(errno) \
   X(fifo) \
   X(lock) \
+  X(mmap) \
   X(pipe) \
   X(poll) \
   X(posix_mq) \
   X(posix_sem) \
+  X(posix_shm) \
   X(process) \
   X(region) \
   X(signal) \
