@@ -372,8 +372,8 @@ much longer or shorter.
 @treturn[1] Region
 @treturn[2] nil
 @treturn[2] string message, and nothing has changed
-@treturn[2] integer errno: EINVAL (size 0; not a mapping that can), ENOMEM,
-ENOSPC, ENOTSUP
+@treturn[2] integer errno: EINVAL (size 0; not a mapping that can), EBUSY (a
+lock in it is held), ENOMEM, ENOSPC, ENOTSUP
 @see mremap(2)
 */
 static int l_resize(lua_State *L) {
@@ -382,6 +382,7 @@ static int l_resize(lua_State *L) {
   luaL_argcheck(L, size >= 0, 2, "size must be >= 0");
   bool can = old->kind == kind && old->root == old && old->detail != FIXED;
   if (!can || size == 0) return ux_fail(L, EINVAL, "mremap", NULL);
+  if (ux_region_is_pinned(old)) return ux_fail(L, EBUSY, "mremap", NULL);
   lua_settop(L, 2);
   struct ux_region *r = ux_region_new(L, kind, release);
   lua_getiuservalue(L, 1, UX_REGION_NAME);

@@ -11,6 +11,7 @@ is read-only.
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/modules.h"
+#include "base/process_id.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -50,6 +51,23 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
   r->root = whole->root;
   ux_region_set(r, whole->base + offset, length, whole->is_readonly);
   return r;
+}
+
+/* ---- pins -------------------------------------------------------------- */
+
+void ux_region_pin(struct ux_region *r) {
+  struct ux_region *root = r->root;
+  if (root->pinner != ux_process_id()) root->pins = 0;
+  root->pinner = ux_process_id();
+  root->pins++;
+}
+
+void ux_region_unpin(struct ux_region *r) {
+  if (ux_region_is_pinned(r)) r->root->pins--;
+}
+
+bool ux_region_is_pinned(const struct ux_region *r) {
+  return r->root->pins > 0 && r->root->pinner == ux_process_id();
 }
 
 /* ---- checks ------------------------------------------------------------ */
@@ -396,11 +414,13 @@ collector do. What is shared stays for the others.
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno
+@treturn[2] integer errno: EBUSY (this process holds a lock that stands in it)
 */
 static int l_close(lua_State *L) {
   struct ux_region *r = ux_check(L, 1, &ux_region_class);
   bool was_open = r->head.open;
+  if (was_open && r->root == r && ux_region_is_pinned(r))
+    return ux_fail_words(L, EBUSY, "close", "a lock in the region is held");
   r->head.open = false;
   int err = was_open && r->release != NULL ? r->release(r) : 0;
   return ux_result(L, err, "close", r->kind);

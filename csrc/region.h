@@ -25,6 +25,8 @@ struct ux_region {
   int (*release)(struct ux_region *r);
   struct ux_region *root; /* itself, or the region that this is a part of */
   lua_Integer detail;     /* the maker's own */
+  unsigned pins;          /* of a root: who needs the memory to stay */
+  pid_t pinner;           /* the process that they count for */
 };
 
 /* The user values of a region. */
@@ -57,6 +59,13 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
 static inline bool ux_region_is_open(const struct ux_region *r) {
   return r->head.open && r->root->head.open;
 }
+
+/* While a region is pinned, or a part of it, closing it is refused: what the C
+   library or the kernel holds by its address, as robust mutexes, would be left
+   pointing nowhere. A forked child has no pins. */
+void ux_region_pin(struct ux_region *r);
+void ux_region_unpin(struct ux_region *r);
+bool ux_region_is_pinned(const struct ux_region *r);
 
 /* Raises unless it is open; and unless it may be written. */
 void ux_region_check_open(lua_State *L, const struct ux_region *r);
