@@ -6,6 +6,7 @@
 #include <lua.h>
 
 #define UX_MODULES(X) \
+  X(atomic) \
   X(errno) \
   X(fifo) \
   X(lock) \
@@ -18,7 +19,8 @@
   X(process) \
   X(region) \
   X(signal) \
-  X(stream)
+  X(stream) \
+  X(sync)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
 UX_MODULES(UX_DECLARE_OPEN)

@@ -365,6 +365,10 @@ int ux_barrier_lock_sleep(struct ux_barrier *b, int64_t at) {
   return lock_sleep(&b->lock.lock, at);
 }
 
+int ux_barrier_slot_sleep(struct ux_barrier *b, uint32_t slot, int64_t at) {
+  return lock_sleep(&b->slots[slot].lock, at);
+}
+
 int ux_barrier_sleep(struct ux_barrier *b, const struct ux_arrival *a,
                      int64_t at) {
   return sleep_on(&b->generation, a->generation, at);

@@ -43,7 +43,7 @@ enum ux_psync_kind {
 
 /* Bytes for one; `count`: readers at once, parties of a barrier, else 0. All
    are to be aligned to UX_PSYNC_ALIGN. */
-#define UX_PSYNC_ALIGN 64
+#define UX_PSYNC_ALIGN 16
 size_t ux_psync_size(enum ux_psync_kind kind, uint32_t count);
 
 /* Makes one; `count` as above, the value of a semaphore, else 0. Nobody may
@@ -150,6 +150,7 @@ int ux_barrier_arrive(struct ux_barrier *b, uint32_t count,
                       struct ux_arrival *a, bool waited);
 bool ux_barrier_is_over(struct ux_barrier *b, const struct ux_arrival *a);
 int ux_barrier_lock_sleep(struct ux_barrier *b, int64_t at);
+int ux_barrier_slot_sleep(struct ux_barrier *b, uint32_t slot, int64_t at);
 int ux_barrier_sleep(struct ux_barrier *b, const struct ux_arrival *a,
                      int64_t at);
 

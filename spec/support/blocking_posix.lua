@@ -42,6 +42,106 @@ makers["posix_sem wait"] = function()
   }
 end
 
+-- ---- atomic ----------------------------------------------------------------
+
+makers["atomic Cell:wait"] = function()
+  local cell = assert(ipc.atomic.int32())
+  return {
+    objects = {},
+    call = function(timeout)
+      cell:store(0)
+      return cell:wait(0, timeout)
+    end,
+    release = function()
+      cell:store(1)
+      return cell:wake()
+    end,
+  }
+end
+
+-- ---- sync ------------------------------------------------------------------
+
+makers["sync Semaphore:wait"] = function()
+  local sem = assert(ipc.sync.semaphore())
+  return {
+    objects = {sem},
+    call = function(timeout) return sem:wait(timeout) end,
+    release = function() return sem:post() end,
+  }
+end
+
+makers["sync Condition:wait"] = function()
+  local mutex, condition = ipc.sync.mutex(), ipc.sync.condition()
+  return {
+    objects = {mutex, condition},
+    call = function(timeout)
+      if not mutex:lock() then mutex:unlock() end
+      local ok, message, code = condition:wait(mutex, timeout)
+      mutex:unlock()
+      return ok, message, code
+    end,
+    release = function()
+      local child <close> = assert(ipc.process.fork(function()
+        assert(mutex:lock(5))
+        condition:notify()
+        mutex:unlock()
+      end))
+      return child:wait()
+    end,
+  }
+end
+
+makers["sync Barrier:wait"] = function()
+  local barrier = assert(ipc.sync.barrier(nil, nil, {parties = 2}))
+  return {
+    objects = {barrier},
+    call = function(timeout)
+      local last, message, code = barrier:wait(timeout)
+      if message then return last, message, code end
+      return true
+    end,
+    release = function() return barrier:wait(5) ~= nil end,
+  }
+end
+
+-- A child of the process that makes the case holds it, until told.
+local function holding(take, give, call)
+  return function(object)
+    local r, w = assert(ipc.pipe.open())
+    local told, tell = assert(ipc.pipe.open())
+    local holder = assert(ipc.process.fork(function()
+      take(object)
+      tell:write "."
+      w:close()
+      r:read(1)
+      give(object)
+    end))
+    told:read(1)
+    return {
+      objects = {told, tell, r, w},
+      call = function(timeout)
+        local ok, message, code = call(object, timeout)
+        if ok then give(object) end
+        return ok, message, code
+      end,
+      release = function() return w:write "." end,
+      holder = holder,
+    }
+  end
+end
+
+local function of(class, method)
+  local function take(object) assert(object[method](object)) end
+  local function give(object) object:unlock() end
+  local function call(object, timeout)
+    return object[method](object, timeout)
+  end
+  return function() return holding(take, give, call)(ipc.sync[class]()) end
+end
+
+makers["sync Mutex:lock"] = of("mutex", "lock")
+makers["sync RWLock:write_lock"] = of("rwlock", "write_lock")
+
 -- ---- lock ------------------------------------------------------------------
 
 -- The call is made in the process that blocks; the one that made the case, or
