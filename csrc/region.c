@@ -57,8 +57,9 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
 
 void ux_region_pin(struct ux_region *r) {
   struct ux_region *root = r->root;
-  if (root->pinner != ux_process_id()) root->pins = 0;
-  root->pinner = ux_process_id();
+  pid_t me = ux_process_id();
+  if (root->pinner != me) root->pins = 0;
+  root->pinner = me;
   root->pins++;
 }
 

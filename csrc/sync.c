@@ -62,7 +62,12 @@ int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
 
 static int lock(lua_State *L, struct ux_sync *o, int timeout_arg) {
   int err = ux_mutex_try(o->at, false);
-  if (err == 0 || err == EOWNERDEAD) {
+  if (err == 0) {
+    ux_sync_set_held(o, UX_SYNC_WRITING);
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  if (err == EOWNERDEAD) {
     ux_sync_set_held(o, UX_SYNC_WRITING);
   } else if (err == EBUSY) {
     struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
@@ -141,7 +146,8 @@ static void describe_mutex(lua_State *L, const void *self) {
 
 static struct ux_sync *bound(lua_State *L) {
   struct ux_sync *o = lua_touserdata(L, lua_upvalueindex(1));
-  ux_sync_check_usable(L, o);
+  if (!o->head.open || !ux_region_is_open(o->region))
+    ux_sync_check_usable(L, o);
   return o;
 }
 
@@ -256,7 +262,7 @@ static int wait_for(lua_State *L, struct ux_sync *o, int timeout_arg) {
 }
 
 static int post(lua_State *L, struct ux_sync *o, int arg) {
-  lua_Integer n = luaL_optinteger(L, arg, 1);
+  lua_Integer n = lua_isnone(L, arg) ? 1 : luaL_optinteger(L, arg, 1);
   luaL_argcheck(
     L, n >= 0 && n <= UX_SEMAPHORE_MAX, arg, "a count >= 0 expected");
   int err = ux_semaphore_post(o->at, (uint32_t)n);

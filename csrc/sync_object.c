@@ -90,13 +90,19 @@ int ux_sync_close(lua_State *L) {
   return 1;
 }
 
-/* The memory has to stay as long as a mutex in it is ours. */
+/* The memory has to stay as long as a mutex in it is ours. On the fast path:
+   the process is asked for once. */
 void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held) {
-  bool was_held = ux_sync_held_by_us(o) != UX_SYNC_FREE;
-  if (held != UX_SYNC_FREE && !was_held) ux_region_pin(o->region);
-  if (held == UX_SYNC_FREE && was_held) ux_region_unpin(o->region);
+  pid_t me = ux_process_id();
+  bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
+  struct ux_region *root = o->region->root;
   o->held = held;
-  o->holder = ux_process_id();
+  o->holder = me;
+  if (was_held == (held != UX_SYNC_FREE)) return;
+  if (was_held && root->pinner == me && root->pins > 0)
+    root->pins--;
+  else
+    ux_region_pin(root);
 }
 
 enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {
