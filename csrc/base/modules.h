@@ -13,7 +13,9 @@
   X(process) \
   X(region) \
   X(signal) \
-  X(stream)
+  X(stream) \
+  X(sysv) \
+  X(sysv_msg)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
 UX_MODULES(UX_DECLARE_OPEN)
