@@ -15,7 +15,8 @@
   X(signal) \
   X(stream) \
   X(sysv) \
-  X(sysv_msg)
+  X(sysv_msg) \
+  X(sysv_sem)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
 UX_MODULES(UX_DECLARE_OPEN)
