@@ -16,7 +16,8 @@
   X(stream) \
   X(sysv) \
   X(sysv_msg) \
-  X(sysv_sem)
+  X(sysv_sem) \
+  X(sysv_shm)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
 UX_MODULES(UX_DECLARE_OPEN)
