@@ -8,6 +8,7 @@
 #define UX_MODULES(X) \
   X(errno) \
   X(fifo) \
+  X(layout) \
   X(pipe) \
   X(poll) \
   X(process) \
