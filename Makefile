@@ -17,6 +17,7 @@ LUA_INCDIR := $(patsubst %/lua.h,%,$(firstword $(wildcard $(addsuffix /lua.h,\
   'lua >= 5.4' 'lua < 5.5' 2>/dev/null)))))
 
 LUA_CFLAGS = $(LUA_INCDIR:%=-isystem %)
+LUA_LIBS ?= $(or $(shell pkg-config --libs lua5.4 2>/dev/null),-llua5.4)
 
 VARIANT = release
 BUILD = build/$(VARIANT)
@@ -77,6 +78,10 @@ $(BUILD)/%.o: csrc/%.c Makefile
 $(BUILD)/spec/c/%: spec/c/%.c $(filter $(BUILD)/lib/%,$(OBJECTS)) Makefile
 	@mkdir -p $(@D)
 	$(call say,cc  )$(COMPILE) -MMD -MP -o $@ $(filter %.c %.o,$^) $(LINK)
+
+# Programs that have Lua inside.
+$(BUILD)/spec/c/%_host: COMPILE += $(LUA_CFLAGS)
+$(BUILD)/spec/c/%_host: LINK += $(LUA_LIBS)
 
 -include $(OBJECTS:.o=.d) $(PROGRAMS:=.d)
 

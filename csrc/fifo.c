@@ -155,8 +155,9 @@ Opens a FIFO. To read waits for a writer, to write for a reader; both at once
 waits for nobody.
 
 Options: `create`: make it if it is not there; `exclusive` with `create`: it
-must not be there; `mode`: as `create` takes it; `temporary`: remove the name when this
-process closes the stream, or when opening fails, if this call made it.
+must not be there; `mode`: as `create` takes it; `temporary`: remove the name
+when this process closes the stream, or when opening fails, if this call made
+it.
 @function open
 @tparam string path
 @tparam[opt="r"] string way `"r"`, `"w"` or `"rw"`

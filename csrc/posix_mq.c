@@ -522,7 +522,7 @@ static int l_notify(lua_State *L) {
   const struct queue *q = check_queue(L);
   bool is_on = !lua_isnoneornil(L, 2);
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL};
-  if (is_on) event.sigev_signo = ux_check_user_signal(L, 2);
+  if (is_on) event.sigev_signo = ux_check_user_signal(L, 2, 2);
   lua_Integer value = luaL_optinteger(L, 3, 0);
   luaL_argcheck(
     L, value >= INT_MIN && value <= INT_MAX, 3, "value does not fit an int");

@@ -489,6 +489,14 @@ static int free_memory(struct ux_region *r) {
   return 0;
 }
 
+struct ux_region *ux_region_new_private(lua_State *L, size_t length) {
+  struct ux_region *r = ux_region_new(L, "private", free_memory);
+  void *base = calloc(1, length > 0 ? length : 1);
+  if (base == NULL) return NULL;
+  ux_region_set(r, base, length, false);
+  return r;
+}
+
 /***
 Makes a region of this process's own memory, all zeros: for messages with a
 layout, and for trying things out.
@@ -502,10 +510,8 @@ layout, and for trying things out.
 static int l_new(lua_State *L) {
   lua_Integer length = luaL_checkinteger(L, 1);
   luaL_argcheck(L, length >= 0, 1, "length must not be negative");
-  struct ux_region *r = ux_region_new(L, "private", free_memory);
-  void *base = calloc(1, length > 0 ? (size_t)length : 1);
-  if (base == NULL) return ux_fail(L, ENOMEM, "calloc", NULL);
-  ux_region_set(r, base, (size_t)length, false);
+  if (ux_region_new_private(L, (size_t)length) == NULL)
+    return ux_fail(L, ENOMEM, "calloc", NULL);
   return 1;
 }
 

@@ -47,7 +47,7 @@ list of them, or `"all"`. SIGRTMAX-1 is the library's own.
 /* ---- handlers ---------------------------------------------------------- */
 
 struct handle_options {
-  bool restart, once, nostop, nowait;
+  bool restart, once, nodefer, nostop, nowait;
   int mask;
 };
 
@@ -56,6 +56,7 @@ struct handle_options {
 static const struct ux_option handle_schema[] = {
   {"restart", UX_OPT_BOOLEAN, MEMBER(restart), 0, 0, NULL},
   {"once", UX_OPT_BOOLEAN, MEMBER(once), 0, 0, NULL},
+  {"nodefer", UX_OPT_BOOLEAN, MEMBER(nodefer), 0, 0, NULL},
   {"nostop", UX_OPT_BOOLEAN, MEMBER(nostop), 0, 0, NULL},
   {"nowait", UX_OPT_BOOLEAN, MEMBER(nowait), 0, 0, NULL},
   {"mask", UX_OPT_VALUE, MEMBER(mask), 0, 0, NULL},
@@ -75,10 +76,11 @@ static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
   struct handle_options o = {.restart = true};
   ux_check_options(L, arg, handle_schema, &o);
   h->is_once = o.once;
+  h->is_nested = o.nodefer;
   h->flags = (o.restart ? SA_RESTART : 0) | (o.nostop ? SA_NOCLDSTOP : 0) |
              (o.nowait ? SA_NOCLDWAIT : 0);
   sigemptyset(&h->mask);
-  if (o.mask != 0) ux_check_signal_set(L, o.mask, &h->mask);
+  if (o.mask != 0) ux_check_signal_set(L, o.mask, arg, &h->mask);
 }
 
 /***
@@ -88,10 +90,10 @@ were set go back to that when the Lua state is closed. One Lua state of a
 process handles signals; a second one that tries raises an error.
 
 Options: `once`: back to the default when it is called; `mask`: handlers of
-these signals wait while it runs; `restart`: system calls of other libraries go
-on after the signal (true by default; calls of this library always go on);
-`nostop`: for SIGCHLD, not when a child stops or continues; `nowait`: for
-SIGCHLD, children leave no zombie.
+these signals wait while it runs; `nodefer`: its own does not; `restart`:
+system calls of other libraries go on after the signal (true by default; calls
+of this library always go on); `nostop`: for SIGCHLD, not when a child stops or
+continues; `nowait`: for SIGCHLD, children leave no zombie.
 @function handle
 @tparam string|integer sig
 @tparam function|string action
@@ -105,7 +107,7 @@ not this module's
 */
 static int l_handle(lua_State *L) {
   struct ux_handler h;
-  int sig = ux_check_user_signal(L, 1);
+  int sig = ux_check_user_signal(L, 1, 1);
   check_handler(L, 2, &h);
   check_handle_options(L, 3, &h);
   int err = ux_handlers_push(L, sig);
@@ -138,6 +140,7 @@ themselves.
 @treturn boolean true
 */
 static int l_dispatch(lua_State *L) {
+  ux_interrupt_enter(L);
   ux_interrupt_run(L);
   lua_pushboolean(L, 1);
   return 1;
@@ -191,6 +194,7 @@ static int l_number(lua_State *L) {
 
 /* One to this process has run its handler when the call returns. */
 static int sent(lua_State *L, int err, const char *call) {
+  ux_interrupt_enter(L);
   if (err != 0) return ux_fail(L, err, call, NULL);
   if (ux_notes_count() > 0) ux_interrupt_run(L);
   return ux_result(L, 0, NULL, NULL);
@@ -252,7 +256,7 @@ unless it is blocked.
 @see raise(3)
 */
 static int l_raise(lua_State *L) {
-  int failed = raise(ux_check_user_signal(L, 1)) != 0;
+  int failed = raise(ux_check_user_signal(L, 1, 1)) != 0;
   return sent(L, failed ? errno : 0, "raise");
 }
 
@@ -314,7 +318,8 @@ static void change_mask(int how, sigset_t *set, sigset_t *old) {
 
 static int apply_mask(lua_State *L, int how) {
   sigset_t set, old;
-  ux_check_signal_set(L, 1, &set);
+  ux_interrupt_enter(L);
+  ux_check_signal_set(L, 1, 1, &set);
   change_mask(how, &set, &old);
   ux_push_signal_set(L, &old);
   if (ux_interrupt_pending(L)) ux_interrupt_run(L);
@@ -411,7 +416,7 @@ handler is called for it. Handlers of others run meanwhile.
 static int l_wait(lua_State *L) {
   static const struct timespec at_once = {0, 0};
   sigset_t set;
-  ux_check_signal_set(L, 1, &set);
+  ux_check_signal_set(L, 1, 1, &set);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
   struct waiting w = {.set = &set};
   int err = sigtimedwait(&set, &w.info, &at_once) > 0 ? 0 : errno;
@@ -553,7 +558,7 @@ Blocks these signals and makes an object that reads them, for any poller.
 */
 static int l_fd(lua_State *L) {
   sigset_t set, old;
-  ux_check_signal_set(L, 1, &set);
+  ux_check_signal_set(L, 1, 1, &set);
   ux_class_open(L, &signal_fd_class);
   struct signal_fd *s = ux_new(L, &signal_fd_class);
   s->fd = open_signal_fd(-1, &set);

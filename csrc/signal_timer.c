@@ -290,7 +290,7 @@ static int l_timer(lua_State *L) {
   struct itimerspec when = to_itimerspec(check_times(L, 1, &o));
   struct sigevent sev = {.sigev_notify = SIGEV_SIGNAL};
   sev.sigev_signo =
-    o.signal != 0 ? ux_check_user_signal(L, o.signal) : SIGALRM;
+    o.signal != 0 ? ux_check_user_signal(L, o.signal, 1) : SIGALRM;
   sev.sigev_value.sival_int = (int)o.value;
   ux_class_open(L, &timer_class);
   struct timer *t = ux_new(L, &timer_class);

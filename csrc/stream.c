@@ -88,8 +88,8 @@ static void remove_temporary(lua_State *L, struct ux_stream *s) {
 /***
 Writes out what is kept back, closes the descriptors, and removes the file of
 a temporary FIFO (by the path it was opened with: make that an absolute one if
-the program changes its directory). A second time does nothing. Also what `<close>` and the
-collector do.
+the program changes its directory). A second time does nothing. Also what
+`<close>` and the collector do.
 @function Stream:close
 @treturn[1] boolean true
 @treturn[2] nil when what was kept back could not be written; closed all the

@@ -327,6 +327,29 @@ static int l_read_some(lua_State *L) {
   return 1;
 }
 
+/***
+Takes what is there into the stream's buffer, at least a byte, and leaves it
+there for the next read: a program that waits for more than that, in a poller,
+loses nothing whatever happens meanwhile.
+@function Stream:fill
+@tparam[opt] number timeout seconds
+@treturn[1] integer bytes in the buffer
+@treturn[2] nil at the end of file
+@treturn[3] nil
+@treturn[3] string message
+@treturn[3] integer errno: ETIMEDOUT, EBADF, ECONNRESET, EIO
+@see read(2)
+*/
+static int l_fill(lua_State *L) {
+  struct ux_stream *s = ux_check_stream(L);
+  struct ux_deadline deadline = ux_stream_deadline(L, 2, s);
+  int err = fill(L, s, &deadline);
+  if (err != FILL_OK) return stopped(L, s, err, 0, "read");
+  s->insufficient = ux_buffer_length(&s->in);
+  lua_pushinteger(L, (lua_Integer)s->insufficient);
+  return 1;
+}
+
 /* What `stopped` left: nil, message, errno, bytes. */
 static int raise_failure(lua_State *L) {
   return luaL_error(L, "%s", lua_tostring(L, -3));
@@ -475,6 +498,7 @@ static int l_set_limit(lua_State *L) {
 const luaL_Reg ux_stream_read_methods[] = {
   {"read", l_read},
   {"read_some", l_read_some},
+  {"fill", l_fill},
   {"lines", l_lines},
   {"receive", l_receive},
   {"messages", l_messages},

@@ -219,10 +219,11 @@ static int write_buffered(lua_State *L, struct ux_stream *s, int arg, int last,
 }
 
 /***
-Writes strings and numbers, a float as `tostring` has it. Without buffering (see `setvbuf`) they are in the
-kernel when the call returns, all of one call together: up to PIPE_BUF bytes
-are not mixed with what other processes write. A reader that went away is
-EPIPE, never a signal. How long it waits for room says `set_timeout`.
+Writes strings and numbers, a float as `tostring` has it. Without buffering
+(see `setvbuf`) they are in the kernel when the call returns, all of one call
+together: up to PIPE_BUF bytes are not mixed with what other processes write. A
+reader that went away is EPIPE, never a signal. How long it waits for room says
+`set_timeout`.
 @function Stream:write
 @tparam string|number ...
 @treturn[1] Stream the stream

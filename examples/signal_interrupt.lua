@@ -15,7 +15,7 @@ assert(signal.handle("SIGINT", function(name)
 end))
 
 local function work()
-  local log <close> = setmetatable({}, {
+  local _ <close> = setmetatable({}, {
     __close = function() print("what was to be closed is closed") end,
   })
   for step = 1, 600 do

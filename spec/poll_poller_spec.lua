@@ -98,7 +98,7 @@ describe("A Poller", function()
     assert_nothing()
   end)
 
-  it("takes integers, Lua files, processes and others' objects", function()
+  t.natively("takes integers, Lua files, processes, others' objects", function()
     local file = assert(io.popen("cat", "w"))
     local child = assert(process.spawn({"cat"}, {stdin = "pipe"}))
     local r2, w2 = open_pipe()

@@ -208,7 +208,6 @@ describe("A call that sleeps", function()
     return tonumber(status:match "\nvoluntary_ctxt_switches:%s*(%d+)")
   end
 
-  -- After the region's one look nothing may tick while nobody asks for it.
   for _, name in ipairs(blocking.names) do
     for what, timeout in pairs {["without"] = false, ["with"] = 100} do
       it(("is not woken %s a deadline: %s"):format(what, name), function()
@@ -224,4 +223,22 @@ describe("A call that sleeps", function()
       end)
     end
   end
+
+  -- The clock that ends the opening has to stop when that is over.
+  it("is not woken by an opening of a FIFO that came before", function()
+    local opening <close> = blocking.new "fifo.open r"
+    local case <close> = blocking.new "Stream:read"
+    function case.enter()
+      assert(not opening.call(0.001))
+      assert(not opening.call(0))
+    end
+    local child, result = start_blocked(case)
+    await_state(child.pid, "S")
+    local before = switches(child.pid)
+    busted.sleep(0.03)
+    assert.equal(before, switches(child.pid))
+    child:kill "SIGKILL"
+    child:wait(FOR_EVER)
+    result:close()
+  end)
 end)

@@ -33,10 +33,12 @@ bool ux_buffer_try_reserve(lua_State *L, struct ux_buffer *b, size_t n) {
   return resize(L, b, size) || resize(L, b, needed);
 }
 
-/* As Lua does for itself, a full collection is tried before giving up. */
+/* To ask Lua for as much makes it collect in an emergency, which runs no
+   finalizers, and raise its own error if that does not help. */
 void ux_buffer_reserve(lua_State *L, struct ux_buffer *b, size_t n) {
   if (ux_buffer_try_reserve(L, b, n)) return;
-  lua_gc(L, LUA_GCCOLLECT);
+  lua_newuserdatauv(L, n, 0);
+  lua_pop(L, 1);
   if (!ux_buffer_try_reserve(L, b, n)) luaL_error(L, "not enough memory");
 }
 

@@ -1,7 +1,5 @@
 #include "base/constants.h"
 
-#include "base/options.h"
-
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -149,15 +147,31 @@ static int parse_signal(const char *name) {
   return ux_constant_value(ux_signals, strcat(full, name));
 }
 
-int ux_check_signal(lua_State *L, int arg) {
-  if (lua_type(L, arg) == LUA_TNUMBER) {
-    lua_Integer n = luaL_checkinteger(L, arg);
-    luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg, "no signal number");
+int ux_check_signal_in(lua_State *L, int index, int arg) {
+  size_t len;
+  if (lua_type(L, index) == LUA_TNUMBER) {
+    int is_integer;
+    lua_Integer n = lua_tointegerx(L, index, &is_integer);
+    luaL_argcheck(
+      L, is_integer && n >= 0 && n <= INT_MAX, arg, "no signal number");
     return (int)n;
   }
-  const char *name = ux_check_cstring(L, arg);
+  if (lua_type(L, index) != LUA_TSTRING)
+    luaL_argerror(
+      L,
+      arg,
+      lua_pushfstring(L,
+                      "name or number of a signal expected, got %s",
+                      luaL_typename(L, index)));
+  const char *name = lua_tolstring(L, index, &len);
+  luaL_argcheck(
+    L, strlen(name) == len, arg, "string contains an embedded zero");
   int sig = parse_signal(name);
   if (sig < 0)
     luaL_argerror(L, arg, lua_pushfstring(L, "unknown signal '%s'", name));
   return sig;
+}
+
+int ux_check_signal(lua_State *L, int arg) {
+  return ux_check_signal_in(L, arg, arg);
 }

@@ -25,4 +25,7 @@ void ux_push_signal(lua_State *L, int sig);
    number, which is left to the system to judge. An unknown name raises. */
 int ux_check_signal(lua_State *L, int arg);
 
+/* The one at the index, which is in the argument. */
+int ux_check_signal_in(lua_State *L, int index, int arg);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <pthread.h>
 #include <string.h>
 
 /* What is kept of one signal. */
@@ -55,8 +56,7 @@ static void restore(struct entry *e, int sig) {
 static int l_gc(lua_State *L) {
   struct handlers *h = lua_touserdata(L, 1);
   if (owner != h) return 0;
-  ux_notes_clear();
-  ux_notes_release();
+  ux_notes_drain();
   for (int sig = 1; sig < NSIG; sig++) restore(&h->entries[sig], sig);
   ux_notes_clear();
   ux_notes_disown();
@@ -78,7 +78,17 @@ static struct handlers *new_handlers(lua_State *L) {
   return h;
 }
 
+/* What a child does that was forked inside a handler is not that handler. */
+static void after_fork(void) {
+  if (owner != NULL) sigemptyset(&owner->deferred);
+}
+
+static void watch_forks(void) {
+  pthread_atfork(NULL, NULL, after_fork);
+}
+
 static struct handlers *claim(lua_State *L) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct handlers *h = own_handlers(L);
   if (h != NULL) return h;
   if (owner != NULL)
@@ -87,6 +97,7 @@ static struct handlers *claim(lua_State *L) {
   h = lua_touserdata(L, -1);
   lua_pop(L, 1);
   if (h == NULL) h = new_handlers(L);
+  pthread_once(&once, watch_forks);
   int err = ux_notes_own();
   if (err != 0) luaL_error(L, "cannot take signals: error %d", err);
   owner = h;
@@ -175,7 +186,7 @@ static void end_once(lua_State *L, struct entry *e, int sig) {
 }
 
 static void defer(sigset_t *set, const struct entry *e, int sig) {
-  sigaddset(set, sig);
+  if (!e->handler.is_nested) sigaddset(set, sig);
   for (int other = 1; other < NSIG; other++)
     if (sigismember(&e->handler.mask, other) == 1) sigaddset(set, other);
 }
@@ -210,6 +221,7 @@ static void run_handler(lua_State *L, struct handlers *h,
   int status = lua_pcall(L, 2, 0, 0);
   h->deferred = before;
   if (status == LUA_OK) return;
+  ux_notes_release();
   wake_if_wanted();
   lua_error(L);
 }

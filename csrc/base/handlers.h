@@ -19,9 +19,10 @@ enum ux_disposition {
 
 struct ux_handler {
   enum ux_disposition disposition;
-  int flags;     /* SA_RESTART, SA_NOCLDSTOP, SA_NOCLDWAIT */
-  bool is_once;  /* back to the default when it is called */
-  sigset_t mask; /* handlers of these wait while it runs */
+  int flags;      /* SA_RESTART, SA_NOCLDSTOP, SA_NOCLDWAIT */
+  bool is_once;   /* back to the default when it is called */
+  bool is_nested; /* its own signal runs it again inside itself */
+  sigset_t mask;  /* handlers of these wait while it runs */
 };
 
 /* Sets what a signal does. The function is at the given stack index. Raises if

@@ -104,12 +104,6 @@ static void put_back_hook(lua_State *L) {
   set_hook_safely(L, theirs);
 }
 
-static void on_hook(lua_State *L, lua_Debug *ar) {
-  (void)ar;
-  put_back_hook(L);
-  ux_handlers_run(L);
-}
-
 static void set_last_target(lua_State *L) {
   sigset_t all, old;
   struct target *last = &targets[TARGET_LAST];
@@ -132,8 +126,35 @@ void ux_interrupt_enter_slowly(lua_State *L) {
   set_last_target(L);
 }
 
+static int run_handlers(lua_State *L) {
+  ux_handlers_run(L);
+  return 0;
+}
+
+/* On a thread of Lua of their own: on this one no hook works until ours
+   returns, so that in the loops of a handler, and in a child forked there, no
+   other handler would run and no Ctrl-C get through. */
+static void on_hook(lua_State *L, lua_Debug *ar) {
+  int results;
+  (void)ar;
+  put_back_hook(L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_State *own = lua_newthread(L);
+  lua_pushcfunction(own, run_handlers);
+  int status = lua_resume(own, L, 0, &results);
+  ux_interrupt_enter(L); /* this is the one that runs again */
+  if (status != LUA_OK) {
+    lua_xmove(own, L, 1);
+    lua_error(L);
+  }
+  lua_pop(L, 1);
+}
+
 void ux_interrupt_open(lua_State *L) {
-  if (ux_notes_wake == wake) return;
+  if (ux_notes_wake == wake) {
+    ux_interrupt_enter(L);
+    return;
+  }
   targets[TARGET_LAST].thread = NULL;
   targets[TARGET_MAIN].thread = get_state(L)->main;
   ux_notes_wake = wake;

@@ -9,6 +9,7 @@
   X(atomic) \
   X(errno) \
   X(fifo) \
+  X(layout) \
   X(lock) \
   X(mmap) \
   X(pipe) \
@@ -20,7 +21,11 @@
   X(region) \
   X(signal) \
   X(stream) \
-  X(sync)
+  X(sync) \
+  X(sysv) \
+  X(sysv_msg) \
+  X(sysv_sem) \
+  X(sysv_shm)
 
 #define UX_DECLARE_OPEN(name) int ux_open_##name(lua_State *L);
 UX_MODULES(UX_DECLARE_OPEN)

@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 /* Room for a burst; a power of two. The kernel keeps what does not fit. */
 #define ROOM 1024
@@ -29,6 +31,7 @@ static struct {
 } ring;
 
 static pthread_t owner;
+static pid_t owner_tid;
 static _Atomic bool has_owner;
 static sigset_t held; /* by the owner, or by a handler in its thread */
 static _Atomic bool is_holding;
@@ -65,36 +68,70 @@ static bool is_fault(int sig, const siginfo_t *info) {
          (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL);
 }
 
+/* The next free slot, or NULL. */
+static struct slot *claim_slot(void) {
+  unsigned i = atomic_load(&ring.head);
+  do {
+    if (i - atomic_load(&ring.tail) >= ROOM) return NULL;
+  } while (!atomic_compare_exchange_weak(&ring.head, &i, i + 1));
+  return slot_at(i);
+}
+
+/* Very many threads got signals before any of them was held: the owner's
+   thread gets it again, and holds it too if there is still no room. Only to
+   itself may a thread send all that the kernel told. */
+static void send_again(int sig, siginfo_t *info) {
+#ifdef __linux__
+  if (syscall(SYS_rt_tgsigqueueinfo, getpid(), owner_tid, sig, info) == 0)
+    return;
+#else
+  (void)info;
+#endif
+  pthread_kill(owner, sig);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
   int err = errno;
   if (is_fault(sig, info)) {
     signal(sig, SIG_DFL);
     return;
   }
-  unsigned i = atomic_fetch_add(&ring.head, 1);
-  struct slot *slot = slot_at(i);
-  slot->info = *info;
-  slot->info.si_signo = sig;
-  atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
-  if (i - atomic_load(&ring.tail) >= ROOM - SPARE) hold(sig, context);
-  if (atomic_load(&has_owner)) wake_owner();
+  struct slot *slot = claim_slot();
+  if (slot != NULL) {
+    slot->info = *info;
+    slot->info.si_signo = sig;
+    atomic_store_explicit(&slot->state, SLOT_FULL, memory_order_release);
+  }
+  if (ux_notes_count() >= ROOM - SPARE) hold(sig, context);
+  if (atomic_load(&has_owner)) {
+    if (slot == NULL) send_again(sig, info);
+    wake_owner();
+  }
   errno = err;
 }
 
 /* ---- owning ------------------------------------------------------------ */
 
+static void set_owner(void) {
+  owner = pthread_self();
+#ifdef __linux__
+  owner_tid = gettid();
+#endif
+}
+
 /* In a child nothing is pending: its notes are its parent's. Signals held back
    are let in. */
 static void after_fork(void) {
   ux_notes_clear();
-  if (atomic_load(&has_owner)) owner = pthread_self();
+  if (atomic_load(&has_owner)) set_owner();
   ux_notes_release();
 }
 
+/* Another thread noted something for this one. */
 static void on_tick(void) {
-  if (atomic_load(&ring.head) != atomic_load(&ring.tail) &&
-      ux_notes_wake != NULL)
-    ux_notes_wake();
+  if (ux_notes_count() == 0) return;
+  ux_region_poke();
+  if (ux_notes_wake != NULL) ux_notes_wake();
 }
 
 static void prepare(void) {
@@ -106,7 +143,7 @@ static void prepare(void) {
 int ux_notes_own(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, prepare);
-  owner = pthread_self();
+  set_owner();
   atomic_store(&has_owner, true);
   return ux_region_prepare();
 }
@@ -187,6 +224,12 @@ void ux_notes_fix_mask(sigset_t *mask) {
     if (sigismember(&held, sig) == 1) sigdelset(mask, sig);
 }
 
+void ux_notes_keep_held(sigset_t *mask) {
+  if (!atomic_load(&is_holding)) return;
+  for (int sig = 1; sig < NSIG; sig++)
+    if (sigismember(&held, sig) == 1) sigaddset(mask, sig);
+}
+
 void ux_notes_forget_held(const sigset_t *set) {
   for (int sig = 1; sig < NSIG; sig++)
     if (sigismember(set, sig) == 1) sigdelset(&held, sig);
@@ -198,4 +241,12 @@ void ux_notes_clear(void) {
   sigemptyset(&none);
   while (ux_notes_take(&none, &info)) {
   }
+}
+
+/* To let signals in may fill the ring again. */
+void ux_notes_drain(void) {
+  do {
+    ux_notes_clear();
+    ux_notes_release();
+  } while (atomic_load(&is_holding));
 }

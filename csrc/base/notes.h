@@ -42,10 +42,15 @@ void ux_notes_release(void);
 sigset_t ux_notes_held(void);
 void ux_notes_fix_mask(sigset_t *mask);
 
+/* Adds them to a mask that is to be put back: one that was read before a
+   handler may have run. */
+void ux_notes_keep_held(sigset_t *mask);
+
 /* The user wants these blocked, or not: no longer for that reason. */
 void ux_notes_forget_held(const sigset_t *set);
 
-/* Drops all notes. */
+/* Drops all notes; and also those of the signals that were held back. */
 void ux_notes_clear(void);
+void ux_notes_drain(void);
 
 #endif

@@ -111,8 +111,9 @@ static void read_word(lua_State *L, int arg, const struct ux_option *o,
                       int *out) {
   if (lua_type(L, -1) != LUA_TSTRING) bad_type(L, arg, o, "string");
   const char *s = lua_tostring(L, -1);
+  bool is_whole = strlen(s) == lua_rawlen(L, -1);
   for (int i = 0; o->words[i] != NULL; i++) {
-    if (strcmp(s, o->words[i]) == 0) {
+    if (is_whole && strcmp(s, o->words[i]) == 0) {
       *out = i;
       return;
     }

@@ -8,10 +8,12 @@
 #include <lua.h>
 #include <signal.h>
 
-/* The signal at arg, which a user may have; others raise. */
-int ux_check_user_signal(lua_State *L, int arg);
+/* The signal at the index, which is in the argument, and which a user may
+   have; others raise. */
+int ux_check_user_signal(lua_State *L, int index, int arg);
 
-void ux_check_signal_set(lua_State *L, int arg, sigset_t *set);
+/* The set at the index, which is in the argument. */
+void ux_check_signal_set(lua_State *L, int index, int arg, sigset_t *set);
 
 /* Pushes the list of names of what is in the set. */
 void ux_push_signal_set(lua_State *L, const sigset_t *set);

@@ -1,6 +1,7 @@
 #include "base/wait.h"
 
 #include "base/interrupt.h"
+#include "base/notes.h"
 #include "base/region.h"
 #include "lib/clock.h"
 
@@ -22,6 +23,7 @@ static int sleep_in_poll(lua_State *L, struct pollfd *fds, nfds_t count,
     ready = ppoll(fds, count, left, &old);
     err = errno;
   }
+  ux_notes_keep_held(&old);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   if (ready > 0) return 0;
   return ready == 0 ? ETIMEDOUT : err;

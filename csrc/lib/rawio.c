@@ -85,7 +85,8 @@ static ssize_t writev_masked(int fd, const struct iovec *iov, int count) {
            errno == EINTR) {
     }
   }
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (!sigismember(&old, SIGPIPE))
+    pthread_sigmask(SIG_UNBLOCK, &sigpipe, NULL);
   errno = err;
   return put;
 }

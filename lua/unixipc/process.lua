@@ -9,24 +9,17 @@ local poll = core.poll
 local errno = core.errno
 local Process = process.Process
 
--- What a communicate that ran out of time has gathered, for the next one.
+-- Where a communicate that was stopped goes on. What the child wrote is in the
+-- buffers of its streams, where nothing gets lost.
 local unfinished = setmetatable({}, { __mode = "k" })
 
 local CHUNK = 65536
 
 local function begin(child, input)
-  local state = {
-    input = input or "",
-    sent = 0,
-    parts = {}, -- by stream
-    reading = {}, -- streams not at their end
-  }
+  local state = { input = input or "", sent = 0, reading = {} }
   for _, name in ipairs { "stdout", "stderr" } do
     local stream = child[name]
-    if stream then
-      state.parts[stream] = {}
-      table.insert(state.reading, stream)
-    end
+    if stream and stream:is_open() then table.insert(state.reading, stream) end
   end
   return state
 end
@@ -39,15 +32,10 @@ end
 
 -- Takes what is there; nil, message, errno when reading fails.
 local function take(state, stream)
-  local bytes, message, code = stream:read_some(CHUNK, 0)
-  if bytes then
-    table.insert(state.parts[stream], bytes)
-  elseif not message then
-    forget(state.reading, stream)
-    stream:close()
-  elseif code ~= errno.ETIMEDOUT then
-    return nil, message, code
-  end
+  local held, message, code = stream:fill(0)
+  if held or code == errno.ETIMEDOUT then return true end
+  if message then return nil, message, code end
+  forget(state.reading, stream) -- at its end
   return true
 end
 
@@ -100,8 +88,13 @@ local function exchange(state, stdin, time_left)
   return true
 end
 
+-- All that is in its buffer; asked again, the same.
 local function gathered(state, stream)
-  return stream and table.concat(state.parts[stream] or {})
+  if not stream then return nil end
+  if not stream:is_open() then return state[stream] end
+  state[stream] = stream:read("a")
+  stream:close()
+  return state[stream]
 end
 
 local function check_arguments(input, timeout)
@@ -131,7 +124,8 @@ end
 
 --- Gives the child its input, takes all its output, and waits for its end,
 -- without a deadlock whatever the sizes. When time runs out nothing is lost:
--- call it again, without the input, and it goes on.
+-- call it again, without the input, and it goes on. After an error that was
+-- raised inside it, as Ctrl-C does, it cannot be called again.
 -- @function Process:communicate
 -- @tparam[opt] string input for a child with `stdin = "pipe"`
 -- @tparam[opt] number timeout seconds

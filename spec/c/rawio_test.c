@@ -31,7 +31,7 @@ static void check(bool ok, int line, const char *what) {
 
 #define CHECK(what) check((what), __LINE__, #what)
 
-/* ---- what is written to and read from -------------------------------------- */
+/* ---- what is written to and read from ---------------------------------- */
 
 struct ends {
   int r, w;
@@ -105,7 +105,7 @@ static size_t drain(int fd, enum ux_rawio *how) {
   return total;
 }
 
-/* ---- what suits a descriptor ------------------------------------------------ */
+/* ---- what suits a descriptor ------------------------------------------- */
 
 static void test_classify(void) {
   struct ends p = make_pipe(0), s = make_sockets(), f = make_fifo();
@@ -126,7 +126,7 @@ static void test_classify(void) {
   close(null);
 }
 
-/* ---- never blocking ----------------------------------------------------------- */
+/* ---- never blocking ---------------------------------------------------- */
 
 static void test_empty_full_end(struct ends e, enum ux_rawio how) {
   enum ux_rawio rhow = how, whow = how;
@@ -227,7 +227,7 @@ static void test_wrong_way(void) {
   close_both(p);
 }
 
-/* ---- SIGPIPE --------------------------------------------------------------------- */
+/* ---- SIGPIPE ----------------------------------------------------------- */
 
 static volatile sig_atomic_t seen;
 
@@ -345,7 +345,7 @@ static void test_pending_sigpipe_stays(void) {
   keep_pending(true);
 }
 
-/* ---- all ---------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------- */
 
 static const struct {
   const char *name;

@@ -176,4 +176,17 @@ for _, kind in ipairs {"flock", "fcntl", "ofd"} do
   makers["lock." .. kind] = locking(kind)
 end
 
+-- Queues have a descriptor; the others sleep in calls that know none.
+local function ticking(maker)
+  return function()
+    local case = maker()
+    case.uses_tick = true
+    return case
+  end
+end
+
+for name, maker in pairs(makers) do
+  if not name:find "^posix_mq" then makers[name] = ticking(maker) end
+end
+
 return makers

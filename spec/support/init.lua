@@ -42,6 +42,26 @@ function t.took(fn, ...)
   return busted.monotime() - start, table.unpack(results, 1, results.n)
 end
 
+-- valgrind knows neither pidfd_open nor how to go on after an exec that fails.
+t.under_valgrind = (os.getenv "LD_PRELOAD" or ""):find "vgpreload" ~= nil
+
+--- As `it`, for what valgrind cannot run.
+function t.natively(name, fn)
+  return (t.under_valgrind and busted.pending or busted.it)(name, fn)
+end
+
+--- Waits until a child has ended, and leaves its status to be taken.
+function t.await_exit(child)
+  local start = busted.monotime()
+  repeat
+    local file <close> = io.open("/proc/" .. child.pid .. "/stat")
+    local state = file and file:read "a":match "%) (%a)"
+    if state == "Z" then return end
+    busted.sleep(0.001)
+  until busted.monotime() - start > 10 * t.slow
+  error("process " .. child.pid .. " has not ended", 2)
+end
+
 --- The path of a program that was built from spec/c/<name>.c.
 function t.program(name)
   return (os.getenv "BUILD" or "build/release") .. "/spec/c/" .. name
