@@ -99,10 +99,12 @@ void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held) {
   o->held = held;
   o->holder = me;
   if (was_held == (held != UX_SYNC_FREE)) return;
-  if (was_held && root->pinner == me && root->pins > 0)
+  if (root->pinner != me)
+    ux_region_pin(root); /* the first one of this process */
+  else if (was_held)
     root->pins--;
   else
-    ux_region_pin(root);
+    root->pins++;
 }
 
 enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {

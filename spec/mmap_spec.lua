@@ -105,12 +105,12 @@ describe("mmap.map", function()
 
   -- What no library can prevent: the process that touches it ends.
   it("touched without rights is SIGSEGV (OPTS:mmap/6-2)", function()
-    local result = t.children.run [[
+    local result = t.children.run([[
       local r = assert(require("unixipc.mmap").map {size = 10})
       print(r:protect "none")
       io.stdout:flush()
       r:read()
-    ]]
+    ]], t.dying)
     assert.equal("true\n", result.out)
     assert.equal(11, result.signal)
   end)

@@ -229,7 +229,7 @@ describe("posix_shm.Shm", function()
 
   -- What no library can prevent: the process that touches it ends.
   it("cut under a map is SIGBUS (FBSD:posixshm_test.c#2)", function()
-    local result = t.children.run [[
+    local result = t.children.run([[
       local shm = require "unixipc.posix_shm"
       local s = assert(shm.memfd(nil, {size = 8192}))
       local r = assert(s:map())
@@ -237,7 +237,7 @@ describe("posix_shm.Shm", function()
       print(#r:read(0, 4096))
       io.stdout:flush()
       r:read(4096, 1)
-    ]]
+    ]], t.dying)
     assert.equal("4096\n", result.out)
     assert.equal(7, result.signal)
   end)
