@@ -63,7 +63,8 @@ end
 
 --- What there is in the system, or in this process's IPC namespace, whoever
 -- made it: what `ipcs` shows. Each entry is a table with the fields that
--- `stat` gives for that kind.
+-- `stat` gives for that kind, without `max_bytes` of queues; segments have
+-- `resident` and `swapped` bytes besides.
 -- @function list
 -- @tparam[opt] string kind `"msg"`, `"sem"` or `"shm"`
 -- @treturn[1] table a list of entries; without a kind, a table of the three

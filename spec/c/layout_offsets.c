@@ -90,8 +90,7 @@ struct holder {
          offsetof(kind type, field), \
          sizeof(((kind type *)0)->field))
 #define WHOLE(kind, type) \
-  printf( \
-    "%s - %zu %zu\n", #type, _Alignof(kind type), sizeof(kind type))
+  printf("%s - %zu %zu\n", #type, _Alignof(kind type), sizeof(kind type))
 #define E(field) FIELD(struct, everything, field)
 
 static void print_everything(void) {
