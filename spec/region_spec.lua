@@ -109,8 +109,8 @@ end)
 
 describe("Region:copy", function()
   it("takes from another region and from itself, overlapping", function()
-    local a <close>, b = region.new(6), nil
-    b = region.new(3):write(0, "xyz")
+    local a <close> = region.new(6)
+    local b = region.new(3):write(0, "xyz")
     a:write(0, "abcdef")
     assert.equal(a, a:copy(2, b))
     assert.equal("abxyzf", a:read())

@@ -8,7 +8,7 @@ local names = require "support.names"
 local nobody = {}
 
 local DROP = {
-  "setpriv", "--reuid", "65534", "--clear-groups",
+  "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
   "--inh-caps", "-all,+dac_read_search",
   "--ambient-caps", "-all,+dac_read_search",
 }
