@@ -118,36 +118,47 @@ describe("C programs", function()
   end)
 end)
 
-describe("A calculator in C", function()
-  local Calculator = layout.struct {
-    {"operand1", "int"}, {"operand2", "int"}, {"op", "char"},
-    {"result", "int"}, {"status", "int"}, {"requests", "int"},
-  }
+describe("The calculator of the examples", function()
+  local LUA = os.getenv "LUA" or "lua5.4"
+  local CLIENT = LUA .. " examples/sysv_shm_calculator_client.lua "
 
-  it("serves clients in Lua", function()
-    local key = new_key()
-    local m <close> = assert(sysv_shm.get(key, Calculator:size(), NEW))
-    local s <close> = assert(sysv_sem.get(key, 3, {create = true,
-      temporary = true, initial = {1, 0, 0}}))
-    local r <close> = assert(m:attach())
-    local c = Calculator:at(r)
-    local child = start_peer("calculate", key, 6)
-    local function ask(a, op, b)
-      local _ <close> = assert(s:lock(1, 10))
-      c.operand1, c.op, c.operand2 = a, op, b
-      s:release(2)
-      assert.is_true(s:acquire(3, 1, 10))
-      return c.status == 0 and c.result or -c.status
-    end
-    assert.equal(5, ask(2, "+", 3))
-    assert.equal(-12, ask(-4, "*", 3))
-    assert.equal(-3, ask(-7, "/", 2))
-    assert.equal(-1, ask(1, "/", 0))
-    assert.equal(-2, ask(1, "%", 2))
-    assert.equal(-3, ask(2147483647, "+", 1))
-    finish(child)
-    assert.equal(6, c.requests)
-  end)
+  local servers = {
+    ["in C"] = {t.program "calculator_server"},
+    ["in Lua"] = {LUA, "examples/sysv_shm_calculator_server.lua"},
+  }
+  for language, argv in pairs(servers) do
+    it("serves many clients at once: " .. language, function()
+      local path = t.names.file ""
+      local server = assert(process.spawn({argv[1], argv[2] or path, path},
+        {stdout = "pipe"}))
+      assert.truthy(server.stdout:read("l", 10 * t.slow):find "^ready")
+      local clients, expected = {}, {}
+      for i = 1, 5 do
+        local lines = {}
+        for n = 1, 20 do lines[n] = i * 1000 .. " + " .. n end
+        clients[i] = assert(process.spawn({"sh", "-c", CLIENT .. path},
+          {stdin = "pipe", stdout = "pipe"}))
+        clients[i].stdin:write(table.concat(lines, "\n"), "\n")
+        clients[i].stdin:close()
+        for n = 1, 20 do
+          lines[n] = lines[n] .. " = " .. i * 1000 + n .. "\n"
+        end
+        expected[i] = table.concat(lines)
+      end
+      for i, client in ipairs(clients) do
+        assert.equal(expected[i], (client:communicate(nil, 20 * t.slow)))
+        client:close()
+      end
+      local output = run(("printf '-7 / 2\n5*-3\n1 / 0\n2 %% 3\n"
+        .. "2147483647 + 1\nq\n' | %s %s"):format(CLIENT, path))
+      assert.equal("-7 / 2 = -3\n5*-3 = -15\n1 / 0 = division by zero\n"
+        .. "2 % 3 = unknown operator\n2147483647 + 1 = overflow\n", output)
+      server.stdout:read "a"
+      finish(server)
+      server.stdout:close()
+      t.refused("ENOENT", sysv_shm.get(sysv.ftok(path, "c")))
+    end)
+  end
 end)
 
 describe("The shell's tools", function()

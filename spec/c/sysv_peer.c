@@ -16,8 +16,8 @@
      sysv_peer split KEY                 attaches, mprotects a page in the
                                          middle, detaches; prints shm_nattch
      sysv_peer partial KEY               attaches, unmaps the first page,
-                                         detaches; prints 0 if that went well
-     sysv_peer calculate KEY N           the calculator's server, N requests */
+                                         detaches; prints "-1 1" if the rest
+                                         is gone */
 #define _GNU_SOURCE 1
 
 #include <errno.h>
@@ -188,47 +188,6 @@ static void do_partial(char **words) {
   printf("%d %d\n", result, result != 0 ? errno == ENOMEM : 0);
 }
 
-/* ---- the calculator ---------------------------------------------------- */
-
-/* examples/sysv_shm_calculator_server.lua has the same struct, and says what
-   its semaphores are for: 0 is free, 1 request, 2 answer. */
-struct calculator {
-  int operand1, operand2;
-  char op;
-  int result, status, requests;
-};
-
-enum { FREE, REQUEST, ANSWER };
-enum { OK, DIVISION_BY_ZERO, UNKNOWN_OPERATOR, OVERFLOWED };
-
-static int calculate(struct calculator *c) {
-  long long a = c->operand1, b = c->operand2, r = 0;
-  switch (c->op) {
-    case '+': r = a + b; break;
-    case '-': r = a - b; break;
-    case '*': r = a * b; break;
-    case '/':
-      if (b == 0) return DIVISION_BY_ZERO;
-      r = a / b;
-      break;
-    default: return UNKNOWN_OPERATOR;
-  }
-  c->result = (int)r;
-  return c->result == r ? OK : OVERFLOWED;
-}
-
-static void do_calculate(char **words) {
-  int id, set;
-  struct calculator *c = (struct calculator *)(void *)attach(words, &id);
-  set = set_of(words);
-  for (long i = strtol(words[1], NULL, 10); i > 0; i--) {
-    operate(set, REQUEST, -1, 0);
-    c->status = calculate(c);
-    c->requests++;
-    operate(set, ANSWER, 1, 0);
-  }
-}
-
 static const struct command {
   const char *name;
   int words;
@@ -247,7 +206,6 @@ static const struct command {
   {"read", 1, do_read},
   {"split", 1, do_split},
   {"partial", 1, do_partial},
-  {"calculate", 2, do_calculate},
   {NULL, 0, NULL},
 };
 
