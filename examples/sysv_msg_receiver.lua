@@ -10,10 +10,12 @@
 --   2     for the receiver
 --   pid   the answer, for the sender that has this pid
 --
--- The body of a request is the sender's pid, a space, and the text.
+-- The body of a request is the sender's pid, a space, and the text. Who asks for
+-- the end says with an empty message that it has its answers: they would go
+-- with the queue.
 local ipc = require "unixipc"
 
-local URGENT, ORDINARY = 1, 2
+local ORDINARY = 2 -- and 1, urgent
 
 local path = arg[1] or "/tmp"
 io.stdout:setvbuf "line"
@@ -40,9 +42,9 @@ local function serve()
     local request = assert(queue:receive(-ORDINARY))
     local text = answer(queue, request)
   until text == "quit"
+  queue:receive(-ORDINARY, 1)
 end
 
-assert(URGENT < ORDINARY)
 local ok, message = pcall(serve)
 if not ok and not tostring(message):find "interrupted!$" then
   io.stderr:write(tostring(message), "\n")

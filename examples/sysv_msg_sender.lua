@@ -25,3 +25,4 @@ end
 for _ = 1, #words do
   print((assert(queue:receive(pid, TIMEOUT))))
 end
+if table.concat(words, " "):find "quit" then queue:send("", ORDINARY) end

@@ -2,7 +2,7 @@
 local t = require "support"
 local ipc = require "unixipc"
 local sysv, sysv_msg, sysv_sem = ipc.sysv, ipc.sysv_msg, ipc.sysv_sem
-local sysv_shm, layout, process = ipc.sysv_shm, ipc.layout, ipc.process
+local sysv_shm, process = ipc.sysv_shm, ipc.process
 
 local NEW = {create = true, temporary = true}
 
@@ -149,8 +149,10 @@ describe("The calculator of the examples", function()
         assert.equal(expected[i], (client:communicate(nil, 20 * t.slow)))
         client:close()
       end
-      local output = run(("printf '-7 / 2\n5*-3\n1 / 0\n2 %% 3\n"
-        .. "2147483647 + 1\nq\n' | %s %s"):format(CLIENT, path))
+      local last <close> = assert(process.spawn(
+        {"sh", "-c", CLIENT .. path}, {stdin = "pipe", stdout = "pipe"}))
+      local output = last:communicate("-7 / 2\n5*-3\n1 / 0\n2 % 3\n"
+        .. "2147483647 + 1\nq\n", 20 * t.slow)
       assert.equal("-7 / 2 = -3\n5*-3 = -15\n1 / 0 = division by zero\n"
         .. "2 % 3 = unknown operator\n2147483647 + 1 = overflow\n", output)
       server.stdout:read "a"
