@@ -285,6 +285,24 @@ static int l_set(lua_State *L) {
 }
 
 /***
+Two functions for one field or element that is used very often: they cost less
+than `view.field`.
+
+    local get, set = layout.bind(numbers, 5)
+    set(get() + 1)
+@function bind
+@tparam View view
+@tparam string|integer key of a field or an element that has no parts
+@treturn function gives the value
+@treturn function sets it
+*/
+static int l_bind(lua_State *L) {
+  luaL_checkany(L, 2);
+  ux_layout_push_bound(L, ux_check_layout_view(L, 1));
+  return 2;
+}
+
+/***
 The bytes of a view, as a region of their own: to read or write them all.
 
     queue:send(layout.region(job):read(), 1)
@@ -308,6 +326,7 @@ static const luaL_Reg functions[] = {
   {"new", l_new},
   {"get", l_get},
   {"set", l_set},
+  {"bind", l_bind},
   {"region", l_region},
   {NULL, NULL},
 };

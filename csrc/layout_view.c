@@ -420,6 +420,65 @@ static int array_next(lua_State *L) {
   return 2;
 }
 
+/* ---- bound functions --------------------------------------------------- */
+
+/* Upvalue 1 is a view of the one scalar, which is checked and found already:
+   faster than the way through a metatable. Upvalue 2 is its name. */
+static struct ux_layout_view *bound_view(lua_State *L) {
+  struct ux_layout_view *v = lua_touserdata(L, lua_upvalueindex(1));
+  ux_interrupt_enter(L);
+  if (!ux_region_is_open(v->region)) ux_region_check_open(L, v->region);
+  return v;
+}
+
+static int bound_get(lua_State *L) {
+  const struct ux_layout_view *v = bound_view(L);
+  push_scalar(L, v->type, v->base);
+  return 1;
+}
+
+static int bound_set(lua_State *L) {
+  const struct ux_layout_view *v = bound_view(L);
+  struct place p = {lua_tostring(L, lua_upvalueindex(2)), 0};
+  if (v->region->is_readonly) ux_region_check_writable(L, v->region);
+  set_scalar(L, v->type, v->base, 1, p);
+  return 0;
+}
+
+/* The scalar whose key is at arg 2; raises when it is none. */
+static struct ux_layout_view find_scalar(lua_State *L,
+                                         const struct ux_layout_view *v) {
+  const struct ux_layout_type *t = v->type;
+  struct ux_layout_view found = {t->element, v->region, v->base};
+  if (t->code == UX_LAYOUT_ARRAY) {
+    lua_Integer i = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, (lua_Unsigned)i - 1 < t->count, 2, "no such element");
+    found.base += (size_t)(i - 1) * t->element->size;
+  } else {
+    const struct ux_layout_field *f = find_field(t, luaL_checkstring(L, 2));
+    luaL_argcheck(L, f != NULL, 2, "no such field");
+    found.type = f->type;
+    found.base += f->offset;
+  }
+  luaL_argcheck(
+    L, !ux_layout_has_view(found.type), 2, "has parts: bind one of them");
+  return found;
+}
+
+void ux_layout_push_bound(lua_State *L, const struct ux_layout_view *v) {
+  struct ux_layout_view found = find_scalar(L, v);
+  struct ux_layout_view *bound = lua_newuserdatauv(L, sizeof *bound, 1);
+  int self = lua_gettop(L);
+  *bound = found;
+  lua_pushvalue(L, 1); /* the view keeps type and region alive */
+  lua_setiuservalue(L, self, 1);
+  lua_pushvalue(L, self);
+  lua_pushcclosure(L, bound_get, 1);
+  lua_pushvalue(L, self);
+  luaL_tolstring(L, 2, NULL);
+  lua_pushcclosure(L, bound_set, 2);
+}
+
 /* ---- the metatable ----------------------------------------------------- */
 
 /* Upvalue UP_NAMES + 1 is the function that goes on. */

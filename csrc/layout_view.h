@@ -21,6 +21,10 @@ void ux_layout_push_view(lua_State *L, int type, int region, size_t offset);
 /* The view at arg. */
 struct ux_layout_view *ux_check_layout_view(lua_State *L, int arg);
 
+/* Pushes a function that gets the field or element whose key is at arg 2 of
+   the view at arg 1, and one that sets it. */
+void ux_layout_push_bound(lua_State *L, const struct ux_layout_view *v);
+
 /* Pushes all of it as a table; sets it from the table, string or view at the
    index. */
 void ux_layout_push_table(lua_State *L, const struct ux_layout_view *v);

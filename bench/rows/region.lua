@@ -18,8 +18,12 @@ local function read(label, size, n)
     n = n,
     cores = 1,
     run = ("region read {n} %d"):format(size),
-    competitors = { "unixipc", "stock" },
-    goals = { { vs = "stock", max = 1.10 } }, -- Lua's own making of a string
+    competitors = {
+      "unixipc",
+      { name = "string.sub", peer = "unixipc",
+        run = ("region floor {n} %d"):format(size) },
+    },
+    goals = { { vs = "string.sub", max = 1.10 } }, -- Lua's own making of one
   }
 end
 
@@ -29,7 +33,19 @@ return {
   read("8 KiB", 8192, 500000),
   read("64 KiB", 65536, 50000),
   {
-    name = "region: shared integer, set + get",
+    name = "region: shared integer, set + get, bound",
+    unit = "ns",
+    n = 3000000,
+    cores = 1,
+    run = "region bound {n}",
+    competitors = {
+      "unixipc",
+      { name = "python", peer = "python", run = "region integer {n}" },
+    },
+    goals = { { vs = "python", max = 1.00 } },
+  },
+  {
+    name = "region: shared integer, set + get, v[i]",
     unit = "ns",
     n = 3000000,
     cores = 1,
