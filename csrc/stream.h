@@ -19,6 +19,7 @@ struct ux_stream {
   enum ux_rawio rhow, whow;
   struct ux_buffer in, out;
   size_t room;         /* how much a read asks for */
+  unsigned takes;      /* how often something was taken from `in` */
   size_t insufficient; /* so much in `in` was not enough for the last read */
   enum ux_stream_mode mode; /* of writing */
   size_t out_size;          /* how much is kept back */

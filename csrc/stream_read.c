@@ -41,6 +41,8 @@ static void received(struct ux_stream *s, size_t n, size_t room) {
    comes back from waiting. */
 static int fill(lua_State *L, struct ux_stream *s,
                 struct ux_deadline *deadline) {
+  size_t before = ux_buffer_length(&s->in);
+  unsigned takes = s->takes;
   for (;;) {
     if (!s->head.open) ux_closed_error(L, s->head.class);
     if (s->rfd < 0) return EBADF;
@@ -58,6 +60,9 @@ static int fill(lua_State *L, struct ux_stream *s,
     else if (err == EINTR)
       err = (ux_interrupt_run(L), 0);
     if (err != 0) return err;
+    /* A handler read: what it left may be what the caller wants. */
+    if (s->takes != takes || ux_buffer_length(&s->in) != before)
+      return FILL_OK;
   }
 }
 
@@ -76,6 +81,7 @@ static const char *input(const struct ux_stream *s) {
 
 static void take_input(struct ux_stream *s, size_t n) {
   ux_buffer_take(&s->in, n);
+  s->takes++;
   s->insufficient = 0;
 }
 
@@ -90,9 +96,11 @@ static void push_input(lua_State *L, struct ux_stream *s, size_t n,
 
 static int read_line(lua_State *L, struct ux_stream *s, size_t cut,
                      struct ux_deadline *deadline) {
+  unsigned takes = s->takes;
   for (size_t seen = 0;;) {
     size_t have = ux_buffer_length(&s->in);
-    if (seen > have) seen = 0; /* a handler took some */
+    if (s->takes != takes) seen = 0; /* a handler took some */
+    takes = s->takes;
     const char *end =
       have > seen ? memchr(input(s) + seen, '\n', have - seen) : NULL;
     if (end != NULL) {

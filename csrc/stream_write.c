@@ -104,6 +104,7 @@ int ux_stream_flush(lua_State *L, struct ux_stream *s,
     else
       err = try_again(L, s, err, deadline);
     if (err != 0) return err;
+    if (!s->head.open) ux_closed_error(L, s->head.class);
   }
   return 0;
 }

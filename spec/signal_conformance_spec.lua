@@ -228,6 +228,41 @@ describe("Sending", function()
     assert.equal("nil\tkill: Operation not permitted\t1\n", result.out)
   end)
 
+  it("OPTS:kill/2-1 of signal 0 calls no handler", function()
+    local list = {}
+    for name, number in pairs(signal.list()) do
+      if signal.handler(number) == "default" and name:find "^SIGRT" then
+        signal.handle(number, function() list.ran = name end)
+        table.insert(list, number)
+      end
+    end
+    assert.is_true(#list >= 20)
+    assert.is_true(signal.send(process.pid(), 0))
+    assert.is_true(signal.send_group(0, 0))
+    process.sleep(0.01)
+    for _, number in ipairs(list) do signal.handle(number, "original") end
+    assert.is_nil(list.ran)
+  end)
+
+  it("GV:kill.cc:CanSIGCONTSameSession is allowed, other signals are not",
+    function()
+      if process.ids().uid ~= 0 then return pending "needs root" end
+      local got
+      with_handler("SIGCONT", function(_, info) got = info end, nil, function()
+        local result = children.run(nil, {command = {"setpriv", "--reuid",
+          "65534", "--clear-groups", os.getenv "LUA" or "lua5.4", "-e", ([[
+            local signal = require "unixipc.signal"
+            print(signal.send(%d, "SIGCONT"))
+            print((select(3, signal.send(%d, "SIGUSR1"))))
+          ]]):format(process.pid(), process.pid())}})
+        process.sleep(0.001)
+        assert.equal("", result.err)
+        assert.equal("true\n1\n", result.out)
+      end)
+      assert.equal(65534, got.uid)
+      assert.equal("user", got.code)
+    end)
+
   it("LTP:kill06 reaches every member of a group", function()
     local r, w = ipc.pipe.open()
     local leader = process.spawn({"sh", "-c", "sleep 60 & sleep 60 & wait"},
@@ -271,6 +306,20 @@ describe("signal.handle", function()
     signal.handle("SIGUSR2", "original")
     assert.same({"A begins", "A ends", "B"}, order)
   end)
+
+  it("OPTS:sigaction/4-1 takes SIGKILL and SIGSTOP in its mask; they stay "
+    .. "as they are", function()
+      local blocked, how, name
+      with_handler("SIGUSR1", function()
+        blocked = signal.mask()
+        local child = process.fork(function() signal.raise "SIGKILL" end)
+        how, name = child:wait(SOON)
+      end, {mask = {"SIGKILL", "SIGSTOP"}}, function()
+        signal.raise "SIGUSR1"
+      end)
+      assert.same(signal.mask(), blocked)
+      assert.same({"signal", "SIGKILL"}, {how, name})
+    end)
 
   it("OPTS:sigaction/22-1 with nodefer runs inside itself, else after",
     function()

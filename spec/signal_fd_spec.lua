@@ -39,7 +39,7 @@ describe("signal.fd", function()
 
   it("without descriptors is EMFILE, and blocks nothing", function()
     local result = t.children.run(nil, {command = {"bash", "-c",
-      'ulimit -n 8; exec "$@"', "bash", os.getenv "LUA" or "lua5.4", "-e", [[
+      'ulimit -n 24; exec "$@"', "bash", os.getenv "LUA" or "lua5.4", "-e", [[
         local signal = require "unixipc.signal"
         local all = {}
         for i = 1, 100 do

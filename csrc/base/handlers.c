@@ -232,14 +232,14 @@ bool ux_handlers_pending(lua_State *L) {
 }
 
 /* No more than there were at the start: the caller has work to do too. */
-void ux_handlers_run(lua_State *L) {
+bool ux_handlers_run(lua_State *L) {
   struct handlers *h = own_handlers(L);
   siginfo_t info;
-  if (h == NULL) return;
+  if (h == NULL) return false;
   for (unsigned n = ux_notes_count(); n > 0; n--) {
     if (!ux_notes_take(&h->deferred, &info)) break;
     run_handler(L, h, &info);
   }
   ux_notes_release();
-  wake_if_wanted();
+  return ux_notes_any(&h->deferred);
 }

@@ -38,8 +38,8 @@ int ux_handlers_push(lua_State *L, int sig);
 bool ux_handlers_pending(lua_State *L);
 
 /* Runs the handlers of the notes that are there. An error in one propagates;
-   the notes after it stay. */
-void ux_handlers_run(lua_State *L);
+   the notes after it stay. True if more have come meanwhile. */
+bool ux_handlers_run(lua_State *L);
 
 /* Do the signals belong to this Lua state? */
 bool ux_handlers_is_owner(lua_State *L);

@@ -131,6 +131,16 @@ static int run_handlers(lua_State *L) {
   return 0;
 }
 
+/* Makes the thread at the top of the stack the last that called, and pops
+   it. */
+static void restore_last(lua_State *L) {
+  ux_interrupt_thread = lua_tothread(L, -1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &last_key);
+  set_last_target(ux_interrupt_thread);
+  lua_pop(L, 1);
+}
+
 /* On a thread of Lua of their own: on this one no hook works until ours
    returns, so that in the loops of a handler, and in a child forked there, no
    other handler would run and no Ctrl-C get through. */
@@ -139,15 +149,18 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   (void)ar;
   put_back_hook(L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &last_key);
   lua_State *own = lua_newthread(L);
   lua_pushcfunction(own, run_handlers);
   int status = lua_resume(own, L, 0, &results);
-  ux_interrupt_enter(L); /* this is the one that runs again */
+  lua_insert(L, -2);
+  restore_last(L);
   if (status != LUA_OK) {
     lua_xmove(own, L, 1);
     lua_error(L);
   }
   lua_pop(L, 1);
+  if (ux_handlers_pending(L)) wake();
 }
 
 void ux_interrupt_open(lua_State *L) {
@@ -221,5 +234,5 @@ void ux_interrupt_run(lua_State *L) {
   struct state *s = get_state(L);
   put_back_hook(s->main); /* it is done here what it was set for */
   if (has_new_hook(s)) run_new_hook(L, s);
-  ux_handlers_run(L);
+  if (ux_handlers_run(L)) wake();
 }

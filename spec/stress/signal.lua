@@ -203,6 +203,11 @@ local QUEUED = {"SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+7", "SIGRTMAX-2"}
 local PLAIN = {"SIGUSR1", "SIGUSR2", "SIGHUP", "SIGURG", "SIGWINCH"}
 local SENDERS <const> = 4
 
+-- valgrind does not let a handler leave its signal blocked (uc_sigmask), so
+-- there is only the room that the library has.
+local BURST <const> = t.under_valgrind and 20 or 100
+local PAUSE <const> = t.under_valgrind and 0.2 or 0.01
+
 -- When the kernel's queue is full (EAGAIN) others have to be taken first.
 local function queue(pid, name, value)
   repeat
@@ -226,7 +231,7 @@ local function send_storm(pid, count)
       numbers[name] = (numbers[name] or 0) + 1
       queue(pid, name, numbers[name])
     end
-    if i % 100 == 0 then process.sleep(math.random() * 0.01) end
+    if i % BURST == 0 then process.sleep(math.random() * PAUSE) end
   end
 end
 
@@ -414,7 +419,7 @@ it("Ten thousand queued during a long call in C all arrive", function()
   end)
 end)
 
-it("A handler that blocks loses neither its own nor others", function()
+t.natively("A handler that blocks loses neither its own nor others", function()
   apart(function()
     local lists, pid = {{}, {}}, process.pid()
     local names = {"SIGRTMIN", "SIGRTMIN+1"}
