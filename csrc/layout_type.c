@@ -181,8 +181,11 @@ static const struct ux_layout_type *push_string(lua_State *L, const char *name,
 
 /* ---- names: "int32[4][2]" ---------------------------------------------- */
 
-static int bad_type(lua_State *L, int arg, const char *name) {
-  return luaL_argerror(L, arg, lua_pushfstring(L, "unknown type '%s'", name));
+/* Does not return; the result is for those who do not know that. */
+static const struct ux_layout_type *bad_type(lua_State *L, int arg,
+                                             const char *name) {
+  luaL_argerror(L, arg, lua_pushfstring(L, "unknown type '%s'", name));
+  return NULL;
 }
 
 /* The number between the brackets, and what follows them. */
@@ -206,14 +209,14 @@ static const struct ux_layout_type *push_named(lua_State *L, const char *name,
     return find_scalar(name, len);
   }
   const char *after = read_count(rest, &count);
-  if (after == NULL) bad_type(L, arg, name);
+  if (after == NULL) return bad_type(L, arg, name);
   if (*after == '\0' && is_name(name, len, "char"))
     return push_string(L, "char[]", UX_LAYOUT_CSTRING, count, arg);
   if (*after == '\0' && is_name(name, len, "byte"))
     return push_string(L, "byte[]", UX_LAYOUT_BYTES, count, arg);
   luaL_checkstack(L, LUA_MINSTACK, "too many dimensions");
   const struct ux_layout_type *element = push_named(L, name, len, after, arg);
-  if (element == NULL) bad_type(L, arg, name);
+  if (element == NULL) return bad_type(L, arg, name);
   const struct ux_layout_type *t =
     ux_layout_push_array(L, element, count, arg);
   lua_remove(L, -2);
@@ -236,8 +239,7 @@ const struct ux_layout_type *ux_layout_push_type(lua_State *L, int index,
   const char *name = lua_tostring(L, index);
   size_t len = strcspn(name, "[");
   const struct ux_layout_type *t = push_named(L, name, len, name + len, arg);
-  if (t == NULL) bad_type(L, arg, name);
-  return t;
+  return t != NULL ? t : bad_type(L, arg, name);
 }
 
 /* ---- structs ----------------------------------------------------------- */

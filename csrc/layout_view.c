@@ -223,8 +223,10 @@ static struct ux_layout_view *test_view(lua_State *L, int index) {
 
 struct ux_layout_view *ux_check_layout_view(lua_State *L, int arg) {
   struct ux_layout_view *v = test_view(L, arg);
-  if (v == NULL) luaL_typeerror(L, arg, "layout view");
-  ux_region_check_open(L, v->region);
+  if (v == NULL)
+    luaL_typeerror(L, arg, "layout view");
+  else
+    ux_region_check_open(L, v->region);
   return v;
 }
 
@@ -240,18 +242,27 @@ static const struct ux_layout_field *find_field(const struct ux_layout_type *t,
   return NULL;
 }
 
+/* The field whose name is below the top of the stack. */
+static const struct ux_layout_field *
+find_key(lua_State *L, const struct ux_layout_type *t, struct place p) {
+  const struct ux_layout_field *f = NULL;
+  if (lua_type(L, -2) == LUA_TSTRING) f = find_field(t, lua_tostring(L, -2));
+  if (f == NULL)
+    bad_value(
+      L, p, lua_pushfstring(L, "no field '%s'", luaL_tolstring(L, -2, NULL)));
+  return f;
+}
+
+static void assign_field(lua_State *L, const struct ux_layout_field *f,
+                         char *at) {
+  struct place p = {f->name, 0};
+  assign(L, f->type, at + f->offset, lua_gettop(L), p);
+}
+
 static void assign_fields(lua_State *L, const struct ux_layout_type *t,
                           char *at, int index, struct place p) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    const struct ux_layout_field *f = NULL;
-    if (lua_type(L, -2) == LUA_TSTRING) f = find_field(t, lua_tostring(L, -2));
-    if (f == NULL)
-      bad_value(
-        L,
-        p,
-        lua_pushfstring(L, "no field '%s'", luaL_tolstring(L, -2, NULL)));
-    struct place inner = {f->name, 0};
-    assign(L, f->type, at + f->offset, lua_gettop(L), inner);
+    assign_field(L, find_key(L, t, p), at);
   }
 }
 

@@ -274,7 +274,7 @@ static int l_pack(lua_State *L) {
     return luaL_error(
       L, "bad argument #2 to 'pack' (%I bytes do not fit)", (LUAI_UACINT)len);
   memcpy(r->base + offset, bytes, len);
-  lua_pushinteger(L, (lua_Integer)(offset + len));
+  lua_pushinteger(L, (lua_Integer)offset + (lua_Integer)len);
   return 1;
 }
 
@@ -324,7 +324,8 @@ static int l_unpack(lua_State *L) {
   }
   lua_Integer position = lua_tointeger(L, -1);
   lua_pop(L, 1);
-  lua_pushinteger(L, (lua_Integer)offset + position - 1);
+  lua_Integer end = (lua_Integer)offset;
+  lua_pushinteger(L, end + position - 1);
   return lua_gettop(L) - 3;
 }
 

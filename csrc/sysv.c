@@ -344,9 +344,9 @@ static int get_info(int is_usage, struct msginfo *msg, struct seminfo *sem) {
 }
 
 static int push_limits(lua_State *L) {
-  struct msginfo msg;
-  struct seminfo sem;
-  struct shminfo shm;
+  struct msginfo msg = {.msgmni = 0};
+  struct seminfo sem = {.semmni = 0};
+  struct shminfo shm = {.shmmni = 0};
   int err = get_info(0, &msg, &sem);
   if (err == 0 && shmctl(0, IPC_INFO, (struct shmid_ds *)&shm) < 0)
     err = errno;
@@ -374,9 +374,9 @@ static int push_limits(lua_State *L) {
 }
 
 static int push_usage(lua_State *L) {
-  struct msginfo msg;
-  struct seminfo sem;
-  struct shm_info shm;
+  struct msginfo msg = {.msgmni = 0};
+  struct seminfo sem = {.semmni = 0};
+  struct shm_info shm = {.used_ids = 0};
   int err = get_info(1, &msg, &sem);
   if (err == 0 && shmctl(0, SHM_INFO, (struct shmid_ds *)&shm) < 0)
     err = errno;

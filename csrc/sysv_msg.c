@@ -160,13 +160,17 @@ static int send_call(void *arg) {
   return result == 0 ? 0 : errno;
 }
 
+static void check_still_open(lua_State *L, const struct queue *q) {
+  if (!q->sysv.head.open) ux_closed_error(L, &queue_class);
+}
+
 /* Copies the message anew for each try: a handler that ran between two of
    them may have used the buffer, or closed the queue. */
 static int try_send(lua_State *L, struct queue *q, bool is_waiting,
                     struct ux_deadline *deadline) {
   size_t len;
   const char *body = lua_tolstring(L, 2, &len);
-  if (!q->sysv.head.open) return ux_closed_error(L, &queue_class);
+  check_still_open(L, q);
   struct transfer t = {.id = q->sysv.id, .message = q->message, .size = len};
   q->message->type = (long)luaL_optinteger(L, 3, 1);
   memcpy(q->message->body, body, len);
@@ -248,7 +252,7 @@ static int receive_call(void *arg) {
 static int try_receive(lua_State *L, struct queue *q, struct transfer *t,
                        const struct receive_options *o,
                        struct ux_deadline *deadline) {
-  if (!q->sysv.head.open) return ux_closed_error(L, &queue_class);
+  check_still_open(L, q);
   if (o->size > 0) reserve(L, q, (size_t)o->size);
   t->message = q->message;
   t->size = o->size >= 0 ? (size_t)o->size : q->size;

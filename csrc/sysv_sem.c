@@ -105,7 +105,7 @@ static unsigned short *new_values(lua_State *L, int count) {
 
 /* How many there are, for a set that could not be looked at before. */
 static int count_of(const struct ux_sem_set *s, int *count) {
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   union semun arg = {.buf = &ds};
   *count = s->count;
   if (*count > 0) return 0;
@@ -210,7 +210,7 @@ owner), EACCES, EINVAL or EIDRM (no such set)
 static int l_set(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
   struct ux_sysv_perm perm = UX_SYSV_PERM_DEFAULTS;
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   union semun arg = {.buf = &ds};
   if (lua_type(L, 2) == LUA_TNUMBER) return set_value(L, s);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -234,7 +234,7 @@ What is known about it: `id`, `key`, `mode` (`"rw-------"`), `uid`, `gid`,
 */
 static int l_stat(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   union semun arg = {.buf = &ds};
   if (semctl(s->sysv.id, 0, IPC_STAT, arg) < 0)
     return fail(L, s, errno, "semctl");
@@ -462,7 +462,7 @@ static int l_from_id(lua_State *L) {
   struct get_options o = {{.mode = UX_SYSV_NO_MODE}, false, 0};
   int id = ux_sysv_check_id(L, 1);
   ux_check_options(L, 2, from_id_schema, &o);
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   union semun arg = {.buf = &ds};
   struct ux_sem_set *s = new_set(L);
   int err = semctl(id, 0, IPC_STAT, arg) < 0 ? errno : 0;

@@ -58,7 +58,7 @@ static bool is_unfinished(const struct semid_ds *ds) {
 /* What was removed since is not there. Who may not look at a set is not to
    finish it either. */
 static int check_finished(int id, bool *is_finished) {
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   int err = stat_set(id, &ds);
   *is_finished = err != 0 || !is_unfinished(&ds);
   if (err == EINVAL || err == EIDRM) return ENOENT;
@@ -113,7 +113,7 @@ static int get(void *arg, key_t key, int flags) {
    `create` nobody knows what values are wanted: it is not there yet. One of
    another size goes, and the next try makes it anew. */
 static int finish_found(int id, struct sem_init *s) {
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   int err = stat_set(id, &ds);
   if (err == EACCES || (err == 0 && !is_unfinished(&ds))) return 0;
   if (err != 0) return err == EINVAL ? EIDRM : err;
@@ -149,7 +149,7 @@ static int get_ready(struct sem_init *s, int *err) {
 
 /* Without a key nobody can find it before it has its values. */
 static int get_private(struct sem_init *s, int *err) {
-  struct semid_ds ds;
+  struct semid_ds ds = {.sem_otime = 0};
   mode_t mode = s->options->mode;
   if (mode == UX_SYSV_NO_MODE) mode = UX_DEFAULT_MODE;
   int id = semget(IPC_PRIVATE, s->count, IPC_CREAT | 0600 | (int)mode);

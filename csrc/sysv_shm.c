@@ -189,9 +189,10 @@ static size_t whole_pages(size_t length) {
    lost. */
 static struct ux_region *check_replaced(lua_State *L, int index, size_t size) {
   struct ux_region *r = ux_test(L, index, &ux_region_class);
-  if (r == NULL || !ux_region_is_open(r) || r->release != detach)
+  bool is_attached = r != NULL && ux_region_is_open(r) && r->release == detach;
+  if (!is_attached)
     luaL_argerror(L, 2, "option 'replace': attached region expected");
-  if (whole_pages(r->length) != whole_pages(size))
+  else if (whole_pages(r->length) != whole_pages(size))
     luaL_argerror(L, 2, "option 'replace': its size differs");
   return r;
 }

@@ -10,8 +10,8 @@
 --   2     for the receiver
 --   pid   the answer, for the sender that has this pid
 --
--- The body of a request is the sender's pid, a space, and the text. Who asks for
--- the end says with an empty message that it has its answers: they would go
+-- The body of a request is the sender's pid, a space, and the text. Who asks
+-- for the end says with an empty message that it has its answers: they would go
 -- with the queue.
 local ipc = require "unixipc"
 
