@@ -31,6 +31,7 @@ PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard spec/c/*.c))
 CFLAGS_asan = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fsanitize-undefined-trap-on-error
 CFLAGS_debug = -O1 -g
+CFLAGS_tsan = -O1 -g -fsanitize=thread
 CFLAGS ?= -O2
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
   -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
@@ -57,7 +58,7 @@ say = $(if $(V),,@echo "$(1) $(BUILD): $(or $(filter %.c,$^),$(notdir $@))";)
 SUBMAKE = $(MAKE) --no-print-directory
 
 .PHONY: all programs demo test check bench examples doc asan valgrind stress \
-  format install uninstall clean help
+  tsan format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the library into build/release
@@ -112,6 +113,13 @@ valgrind: ## the specs under valgrind
 	@scripts/setup valgrind
 	@$(SUBMAKE) VARIANT=debug all programs
 	@$(SPECS) $(SPEC)
+
+# Mutexes are misused there to see it refused. A fixed place in memory, since
+# gcc 12's sanitizer does not know those of new kernels.
+tsan: ## csrc/lib in threads, with ThreadSanitizer
+	@$(SUBMAKE) VARIANT=tsan CC=gcc build/tsan/spec/c/psync_test
+	TSAN_OPTIONS=report_mutex_bugs=0:halt_on_error=1 \
+	  setarch -R build/tsan/spec/c/psync_test 5
 
 check: ## format, linters, layers, coverage of the documentation, warnings
 	@scripts/setup check

@@ -21,6 +21,10 @@ local kinds = {
     start = "lua5.3 bench/luaposix/%s.lua",
     probe = "lua5.3 -e 'require \"posix\"'",
   },
+  python = {
+    start = "/usr/bin/python3 bench/python/%s.py",
+    probe = "/usr/bin/python3 -c 'import sysv_ipc'",
+  },
 }
 
 local found = {}

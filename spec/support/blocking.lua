@@ -6,6 +6,8 @@
 --   case.call(timeout)    -- blocks
 --   case.release()        -- from another process: lets the call return
 --   case.close()          -- or local case <close>
+--   case.uses_tick        -- it has no descriptor: the library's own signal
+--                         -- ends the wait
 --
 -- Every call returns nil, "timeout", errno when time is up, but for the sleep:
 -- is_endless says that nothing but time ends it.
@@ -68,6 +70,7 @@ local function opening(way, other)
     local path = names.path ".fifo"
     assert(fifo.create(path))
     return {
+      uses_tick = true,
       objects = {{close = function() fifo.unlink(path) end}},
       call = function(timeout) return fifo.open(path, way, nil, timeout) end,
       release = function() return fifo.open(path, other, nil, 5) end,
@@ -161,6 +164,70 @@ makers["process.sleep"] = function()
     call = function(timeout) return process.sleep(timeout or math.huge) end,
   }
 end
+
+for name, maker in pairs(require "support.blocking_posix") do
+  makers[name] = maker
+end
+
+-- Calls on System V objects: `call` blocks, `release` lets it go on.
+local function on_sysv(make, call, release)
+  return function()
+    local object = assert(make())
+    return {
+      uses_tick = true,
+      objects = {object},
+      call = function(timeout) return call(object, timeout) end,
+      release = function() return release(object) end,
+    }
+  end
+end
+
+local function new_queue()
+  return ipc.sysv_msg.get(nil, {create = true, temporary = true})
+end
+
+local function new_full_queue()
+  local queue = new_queue()
+  repeat until not queue:send("x", 1, 0)
+  return queue
+end
+
+local function new_set()
+  return ipc.sysv_sem.get(nil, 2, {create = true, temporary = true,
+    initial = {0, 1}})
+end
+
+makers["Queue:receive"] = on_sysv(new_queue, function(queue, timeout)
+  return queue:receive(0, timeout)
+end, function(queue)
+  return queue:send "x"
+end)
+
+makers["Queue:send"] = on_sysv(new_full_queue, function(queue, timeout)
+  return queue:send("x", 1, timeout)
+end, function(queue)
+  return queue:receive()
+end)
+
+local function release_first(set) return set:release(1) end
+
+makers["SemaphoreSet:acquire"] = on_sysv(new_set, function(set, timeout)
+  return set:acquire(1, 1, timeout)
+end, release_first)
+
+makers["SemaphoreSet:op"] = on_sysv(new_set, function(set, timeout)
+  return set:op({{1, -1}, {2, -1}}, timeout)
+end, release_first)
+
+makers["SemaphoreSet:lock"] = on_sysv(new_set, function(set, timeout)
+  return set:lock(1, timeout)
+end, release_first)
+
+makers["SemaphoreSet:wait_zero"] = on_sysv(new_set, function(set, timeout)
+  return set:wait_zero(2, timeout)
+end, function(set)
+  return set:acquire(2)
+end)
 
 --- A new case of that name.
 function blocking.new(name)

@@ -9,6 +9,10 @@ local t = {
   leaks = require "support.leaks",
   -- How many times slower than usual: under valgrind, with sanitizers.
   slow = tonumber(os.getenv "SPEC_SLOW") or 1,
+  -- Options of children.run for one that is to die of a fault in memory: no
+  -- sanitizer is to catch it.
+  dying = {env = {ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "")
+    .. ":handle_segv=0:handle_sigbus=0"}},
 }
 
 --- The call was refused: t.refused("ENOENT", fifo.open(path, "r")).

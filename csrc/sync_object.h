@@ -1,0 +1,80 @@
+/* What the objects of `sync` share: where they stand, how they wait. */
+#ifndef UX_SYNC_OBJECT_H
+#define UX_SYNC_OBJECT_H
+
+#include "base/class.h"
+#include "base/options.h"
+#include "base/wait.h"
+#include "lib/psync.h"
+#include "region.h"
+
+enum ux_sync_held { UX_SYNC_FREE, UX_SYNC_READING, UX_SYNC_WRITING };
+
+struct ux_sync {
+  struct ux_object head;
+  struct ux_region *region; /* the user value */
+  void *at;                 /* in it */
+  uint32_t count;           /* as psync has it; our own copy */
+  uint32_t slot;            /* of a reader */
+  enum ux_sync_held held;
+  pid_t holder; /* the process that `held` is true of */
+};
+
+struct ux_sync_options {
+  bool create;
+  lua_Integer count;
+};
+
+/* The constructor: region or nil, offset, options. */
+int ux_sync_construct(lua_State *L, const struct ux_class *class,
+                      enum ux_psync_kind kind, const struct ux_option *schema,
+                      lua_Integer count);
+
+/* The object at arg 1, usable; or any, checked to be usable. */
+struct ux_sync *ux_sync_check(lua_State *L, const struct ux_class *class);
+void ux_sync_check_usable(lua_State *L, const struct ux_sync *o);
+
+/* close, __close and __gc of what holds nothing. */
+int ux_sync_close(lua_State *L);
+
+/* Notes what this process took, or let go. */
+void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held);
+enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o);
+
+/* A wait: `attempt` is made until it says neither EBUSY nor EAGAIN; in between
+   `sleep` sleeps once. */
+struct ux_sync_wait {
+  struct ux_sync *o;
+  struct ux_deadline *deadline;
+  int (*attempt)(struct ux_sync_wait *w);
+  int (*sleep)(void *w);
+  int err; /* of the last attempt */
+  bool waited;
+  uint32_t ticket;
+  struct ux_arrival arrival;
+};
+
+/* Goes on from w->err. Handlers run and may raise. Returns the last error, or
+   ETIMEDOUT. */
+int ux_sync_wait(lua_State *L, struct ux_sync_wait *w);
+
+/* The same, but an error is left on the stack and false returned: for who has
+   to clean up, and then calls lua_error. */
+bool ux_sync_try_wait(lua_State *L, struct ux_sync_wait *w);
+
+/* true; true and "recovered" for EOWNERDEAD; or nil, message, errno. */
+int ux_sync_result(lua_State *L, int err, const char *what);
+
+extern const struct ux_class ux_sync_mutex_class;
+
+/* Takes a mutex, waiting. */
+int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
+                       struct ux_deadline *deadline);
+
+/* The constructors of sync_many.c. */
+int ux_sync_rwlock(lua_State *L);
+int ux_sync_condition(lua_State *L);
+int ux_sync_barrier(lua_State *L);
+void ux_sync_open_many(lua_State *L);
+
+#endif

@@ -1,0 +1,44 @@
+-- Keeps the weather in shared memory, for any number of readers
+-- (examples/sysv_shm_reader.lua): each line of the input is a place, a
+-- temperature and a remark.
+--
+--   lua5.4 examples/sysv_shm_writer.lua [path]     in one terminal
+--   lua5.4 examples/sysv_shm_reader.lua [path]     in another, at any time
+--
+-- Readers may come while it writes. So it counts: `version` is odd as long as
+-- it is writing, and a reader that sees it odd, or changed, reads again.
+local ipc = require "unixipc"
+local layout = ipc.layout
+
+local Weather = layout.struct {
+  {"version", "uint32"},
+  {"temperature", "double"},
+  {"place", "char[32]"},
+  {"remark", "char[64]"},
+}
+
+io.stdout:setvbuf "line"
+local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "w"))
+local segment <close> = assert(ipc.sysv_shm.get(key, Weather:size(),
+  {create = true, exclusive = true, temporary = true, mode = "rw-r--r--"}))
+local region <close> = assert(segment:attach())
+local weather = Weather:at(region)
+
+local function write(place, temperature, remark)
+  weather.version = weather.version + 1
+  weather.place, weather.temperature = place, temperature
+  weather.remark = remark:sub(1, 64)
+  weather.version = weather.version + 1
+  print(("%s %g %s"):format(place, temperature, remark))
+end
+
+print("writing, " .. tostring(segment))
+for line in io.lines() do
+  local place, temperature, remark = line:match "^(%S+)%s+(%S+)%s*(.*)$"
+  temperature = tonumber(temperature)
+  if not temperature or #place > 32 then
+    print "place temperature remark, please"
+  else
+    write(place, temperature, remark)
+  end
+end

@@ -1,0 +1,3 @@
+-- The functions are in csrc/sync.c and csrc/sync_many.c, and so is their
+-- documentation.
+return require("unixipc.core").sync
