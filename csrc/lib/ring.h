@@ -44,26 +44,42 @@ enum ux_ring_overflow {
 
 struct ux_ring_shared; /* lib/ring_layout.h */
 
+struct ux_ring_mode; /* lib/ring_inner.h */
+
 /* The fields are the ring's own. */
 struct ux_ring {
   struct ux_segment *segment;
   struct ux_ring_shared *at;
   char *data;
-  uint64_t mask, limit; /* capacity - 1; the longest record */
+  const struct ux_ring_mode *mode;
+  uint64_t mask, limit; /* capacity - 1; the longest message */
   uint32_t index;
   enum ux_ring_overflow overflow;
-  uint64_t put_at, room_to; /* spsc, put: our position, how far it is free */
-  uint64_t get_at, have_to; /* spsc, get; a subscriber's own */
-  uint64_t next_stamp;      /* a subscriber's: what comes next */
-  uint32_t fork_count;      /* what the private copies are of */
-  bool is_putting, is_getting; /* roles taken, or subscribed */
-  int64_t spin_ns[2];          /* budget of each side */
+  uint32_t fork_count; /* the private copies are of which process */
+  /* Private copies: spsc, our own position, and how far we may go; those of
+     get are a subscriber's too. */
+  uint64_t put_at, put_to;
+  uint64_t get_at, get_to;
+  uint64_t puts, put_bytes, gets;
+  uint64_t next_stamp; /* a subscriber's: what comes next */
+  uint64_t lost;
+  bool is_putting, is_getting; /* has the role, or subscribed */
+  bool is_role_taken[2];
+  /* Why a side said EAGAIN last: while these are so. */
+  struct ux_ring_watch {
+    const _Atomic uint64_t *word64;
+    const _Atomic uint32_t *word32;
+    uint64_t seen64;
+    uint32_t seen32;
+  } watch[2];
+  _Atomic uint32_t *lock; /* what said EBUSY; else NULL */
+  uint32_t lock_seen;
+  _Atomic uint32_t *slept_on; /* a lock */
+  bool is_looking;
+  int64_t looked_at; /* when it was last looked for the dead */
+  int64_t spin_ns[2];
   uint32_t spin_misses[2];
-  uint32_t ticket[2];           /* of the event a sleeper watches */
-  _Atomic uint32_t *blocked_on; /* a lock that was busy, or NULL */
-  int bell;                     /* a socket, or -1 */
-  bool is_rung;
-  int ringer; /* the socket to ring others' bells, or -1 */
+  int bell[2]; /* sockets, or -1 */
 };
 
 /* A ring of an attached segment: index 0; of a duplex the two directions, see
@@ -222,29 +238,39 @@ int ux_ring_evict(struct ux_ring *r, size_t length, uint32_t *evicted);
 
 /* ---- service ----------------------------------------------------------- */
 
-/* A request travels with an id that the client makes; the reply comes back in
-   the client's own ring. */
+/* Clients put requests into ring 0, each with an id that the client makes; the
+   reply comes back, with the id, in the client's own ring. Both stand behind
+   UX_SERVICE_HEAD bytes, for which buffers need room: m->data is where they
+   are in the buffer, m->length what they have; with ERANGE it is what the
+   buffer needs. A request whose server was killed goes to the next, or, by the
+   segment's options, comes back as failed; so there may be two replies to one
+   id, of which the client takes the first. */
+#define UX_SERVICE_HEAD 16
+#define UX_SERVICE_PIECES 8 /* most of an iov */
+
 struct ux_service_request {
-  struct ux_ring_message message; /* data: of ux_service_take's buffer */
-  uint32_t client;
-  uint64_t id, position;
+  struct ux_ring_message message; /* from: the client */
+  uint64_t id;
 };
 
 int ux_service_ask(struct ux_ring *requests, const struct iovec *iov,
                    int count, unsigned mark, uint64_t id);
-/* Copies one out and keeps it as taken until the reply: a server's death
-   before hands it to another (retry) or tells the client. */
+
+/* Copies one out and keeps it as taken until the reply. A server may keep
+   several. */
 int ux_service_take(struct ux_ring *requests, void *buffer, size_t size,
                     struct ux_service_request *q);
-/* Puts the reply (EAGAIN: the client's ring is full, sleep on *replies, put
-   side), then lets the request go. ECONNRESET: the client is gone; the
-   request is let go too. `replies`: a handle that this call sets to the
-   client's ring. */
+
+/* Puts the reply, then lets the request go. EAGAIN or EBUSY: wait on
+   *replies, put side. ECONNRESET: the client is gone, and the request is let
+   go too. `replies`, all zeros before the first call, is set to the client's
+   ring. */
 int ux_service_reply(struct ux_ring *requests, struct ux_ring *replies,
                      const struct ux_service_request *q,
                      const struct iovec *iov, int count, unsigned mark);
-/* Gets a reply from our own ring (ux_ring_init with 1 + slot, or
-   ux_service_replies): 0 with *id; ECANCELED with *id: its server died. */
+
+/* Our own ring of replies; what a reply has. ECANCELED, with *id: the server
+   died with the request. */
 int ux_service_replies(struct ux_ring *replies, struct ux_segment *s);
 int ux_service_collect(struct ux_ring *replies, void *buffer, size_t size,
                        struct ux_ring_message *m, uint64_t *id);

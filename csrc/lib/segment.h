@@ -53,8 +53,9 @@ struct ux_segment_shared; /* what stands in the segment: lib/ring_layout.h */
 struct ux_segment {
   struct ux_segment_shared *at; /* NULL: detached */
   size_t size;
-  int fd;   /* to hand over to others; it holds nothing */
-  int live; /* of our own open file description, with the locks; or -1 */
+  int fd;     /* to hand over to others; it holds nothing */
+  int live;   /* of our own open file description, with the locks; or -1 */
+  int ringer; /* a socket to ring others' bells, or -1 */
   uint32_t slot, epoch;              /* who we are */
   uint32_t fork_count;               /* of the process that took the slot */
   uint32_t roles;                    /* bytes held besides: a bit for each */
