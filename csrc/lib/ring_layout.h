@@ -155,9 +155,15 @@ struct ux_segment_shared {
 
 /* ---- steps ------------------------------------------------------------- */
 
-/* Places where a test stops, kills or changes over; else nothing. */
+/* Places where a test stops, kills or changes over; else nothing. The test
+   (make model, make kill) has functions of these names. */
 #ifdef UX_RING_TEST
 void ux_ring_step(const char *name);
+int ux_ring_test_dead(uint32_t who); /* -1: as it is */
+int ux_ring_test_wait(const _Atomic uint32_t *word, uint32_t expected,
+                      int64_t at);
+int ux_ring_test_wake(const _Atomic uint32_t *word, int count);
+extern int ux_ring_test_spins;
 #define UX_STEP(name) ux_ring_step(name)
 #else
 #define UX_STEP(name) ((void)0)

@@ -15,6 +15,11 @@
 #define PAUSE() ((void)0)
 #endif
 
+#ifdef UX_RING_TEST
+#define ux_futex_wait ux_ring_test_wait
+#define ux_futex_wake ux_ring_test_wake
+#endif
+
 #define LOCK_SLICE_NS (UX_NS_PER_S / 20)
 
 /* How many processors this process may use: asked for once. */
@@ -62,6 +67,10 @@ static bool is_owner(uint32_t v, uint32_t who) {
 
 int ux_ring_lock_slowly(struct ux_ring *r, _Atomic uint32_t *lock) {
   int spins = is_alone() ? 1 : LOCK_SPINS;
+#ifdef UX_RING_TEST
+  if (ux_ring_test_spins > 0) spins = ux_ring_test_spins;
+  UX_STEP("lock slowly");
+#endif
   uint32_t v = ux_get(lock);
   for (int i = 0; i < spins; i++) {
     if (v == 0 && take_lock(r, lock, 0) == 0) return 0;
@@ -200,6 +209,9 @@ bool ux_ring_spin(struct ux_ring *r, enum ux_ring_side side) {
 
 bool ux_ring_is_look_due(struct ux_ring *r) {
   if (r->is_looking) return true;
+#ifdef UX_RING_TEST
+  if (ux_ring_test_spins > 0) return true;
+#endif
   int64_t now = ux_clock_now();
   if (now - r->looked_at < LOOK_NS) return false;
   r->looked_at = now;

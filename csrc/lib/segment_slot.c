@@ -181,7 +181,6 @@ bool ux_segment_is_dead(struct ux_segment *s, uint32_t who) {
     return who != ux_segment_self(s);
   if (s->live < 0) return false;
 #ifdef UX_RING_TEST
-  extern int ux_ring_test_dead(uint32_t who);
   int dead = ux_ring_test_dead(who);
   if (dead >= 0) return dead;
 #endif
