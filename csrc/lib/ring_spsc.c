@@ -45,14 +45,28 @@ int ux_spsc_take_role(struct ux_ring *r, enum ux_ring_side side) {
   return err;
 }
 
-void ux_spsc_leave(struct ux_ring *r) {
-  for (int side = 0; side < 2; side++) {
-    if (!(side == UX_RING_PUT ? r->is_putting : r->is_getting)) continue;
-    set_role(r, side, UX_ROLE_GONE);
-    ux_segment_unlock_role(r->segment, r->index, side);
+/* Both directions of a duplex end together. */
+static void mark_gone(struct ux_ring *r, uint32_t who) {
+  const struct ux_segment_options *o = &r->segment->options;
+  for (uint32_t i = 0; i < ux_segment_rings(o); i++) {
+    char *at = (char *)r->segment->at + ux_segment_ring_offset(o, i);
+    struct ux_ring_shared *q = (struct ux_ring_shared *)(void *)at;
+    for (int side = 0; side < 2; side++) {
+      uint32_t v = who << 2 | UX_ROLE_HERE;
+      atomic_compare_exchange_strong(
+        &q->role[side], &v, who << 2 | UX_ROLE_GONE);
+    }
   }
-  if (r->is_putting || r->is_getting) ux_ring_wake_everybody(r);
+}
+
+void ux_spsc_leave(struct ux_ring *r) {
+  if (!r->is_putting && !r->is_getting) return;
+  mark_gone(r, ux_segment_self(r->segment));
+  for (int side = 0; side < 2; side++)
+    if (side == UX_RING_PUT ? r->is_putting : r->is_getting)
+      ux_segment_unlock_role(r->segment, r->index, side);
   r->is_putting = r->is_getting = false;
+  ux_ring_wake_everybody(r);
 }
 
 /* ---- the other end of a duplex ----------------------------------------- */
@@ -65,12 +79,12 @@ static bool is_other_gone(const struct ux_ring *r, enum ux_ring_side side) {
 /* Was it killed? Then that is written down for all. */
 static bool look(struct ux_ring *r, enum ux_ring_side side) {
   if (r->segment->options.kind != UX_SEGMENT_DUPLEX) return false;
-  _Atomic uint32_t *role = &r->at->role[1 - side];
-  uint32_t v = ux_see(role);
+  uint32_t v = ux_see(&r->at->role[1 - side]);
   if ((v & 3u) != UX_ROLE_HERE) return (v & 3u) == UX_ROLE_GONE;
-  if (!ux_segment_is_dead(r->segment, v >> 2 & UX_WHO_MASK)) return false;
-  return atomic_compare_exchange_strong(
-    role, &v, (v & ~(uint32_t)3) | UX_ROLE_GONE);
+  uint32_t who = v >> 2 & UX_WHO_MASK;
+  if (!ux_segment_is_dead(r->segment, who)) return false;
+  mark_gone(r, who);
+  return true;
 }
 
 static bool is_over(struct ux_ring *r, enum ux_ring_side side) {

@@ -51,10 +51,11 @@ void ux_segment_enter_list(struct ux_segment *s) {
 }
 
 void ux_segment_leave_list(struct ux_segment *s) {
-  if (s->link == NULL) return;
   pthread_mutex_lock(&all_lock);
-  *s->link = s->next;
-  if (s->next != NULL) s->next->link = s->link;
+  if (s->link != NULL) {
+    *s->link = s->next;
+    if (s->next != NULL) s->next->link = s->link;
+  }
   s->link = NULL;
   pthread_mutex_unlock(&all_lock);
 }
