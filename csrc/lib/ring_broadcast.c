@@ -23,19 +23,24 @@ static uint32_t slots_seen(const struct ux_ring *r) {
   return seen < most ? seen : most;
 }
 
-/* The subscriber of a slot that holds back the tail, from `tail` on; or
-   NULL. */
-static struct ux_slot_shared *slowest(struct ux_ring *r, uint64_t tail,
-                                      uint64_t end) {
-  struct ux_slot_shared *found = NULL;
-  uint64_t least = end - tail;
+/* The subscriber that holds back the tail, from `tail` on, as it was when it
+   was looked at: it may move on meanwhile, past others. */
+struct slowest {
+  struct ux_slot_shared *slot; /* NULL: there is none before `end` */
+  uint64_t cursor;
+  uint32_t subscribed;
+};
+
+static struct slowest find_slowest(struct ux_ring *r, uint64_t tail,
+                                   uint64_t end) {
+  struct slowest found = {.slot = NULL, .cursor = end};
   for (uint32_t i = 0, n = slots_seen(r); i < n; i++) {
     struct ux_slot_shared *slot = &r->segment->at->slot[i];
-    if (!(ux_see(&slot->subscribed) & UX_SUBSCRIBED)) continue;
-    uint64_t ahead = ux_see(&slot->cursor) - tail;
-    if (ahead >= least) continue;
-    least = ahead;
-    found = slot;
+    uint32_t subscribed = ux_see(&slot->subscribed);
+    if (!(subscribed & UX_SUBSCRIBED)) continue;
+    uint64_t cursor = ux_see(&slot->cursor);
+    if (cursor - tail >= found.cursor - tail) continue;
+    found = (struct slowest){slot, cursor, subscribed};
   }
   return found;
 }
@@ -87,17 +92,28 @@ static int lock(struct ux_ring *r) {
 
 /* ---- put --------------------------------------------------------------- */
 
+/* What an EAGAIN waits for: that the slowest moves, or leaves. */
+static void wait_for_slowest(struct ux_ring *r, const struct slowest *s,
+                             uint64_t tail) {
+  if (s->slot == NULL) { /* nobody: at once */
+    ux_ring_wait_for(r, UX_RING_PUT, &r->at->gate_at, tail + 1);
+    return;
+  }
+  ux_ring_wait_for(r, UX_RING_PUT, &s->slot->cursor, s->cursor);
+  r->watch[UX_RING_PUT].word32 = &s->slot->subscribed;
+  r->watch[UX_RING_PUT].seen32 = s->subscribed;
+}
+
 /* How far the tail may go: to the slowest, of whom the ring keeps the position
    until it needs more. */
 static uint64_t gate(struct ux_ring *r, uint64_t tail, uint64_t end) {
   if (is_lapping(r)) return end;
   uint64_t at = ux_get(&r->at->gate_at);
   if (at - tail <= end - tail && at != tail) return at;
-  const struct ux_slot_shared *slot = slowest(r, tail, end);
-  at = slot != NULL ? ux_see(&slot->cursor) : end;
-  if (at - tail > end - tail) at = tail;
-  ux_set(&r->at->gate_at, at);
-  return at;
+  struct slowest s = find_slowest(r, tail, end);
+  wait_for_slowest(r, &s, tail);
+  ux_set(&r->at->gate_at, s.cursor);
+  return s.cursor;
 }
 
 /* A loan that is still filled cannot be written over. */
@@ -108,20 +124,6 @@ static bool is_held(struct ux_ring *r, struct ux_head *h) {
   atomic_compare_exchange_strong(
     &h->record->tag, &tag, ux_tag(UX_RECORD_ABORT, 0, 0));
   return false;
-}
-
-/* What an EAGAIN waits for. */
-static int wait_for_room(struct ux_ring *r, uint64_t tail, uint64_t end,
-                         const struct ux_head *held) {
-  if (held != NULL)
-    return ux_ring_wait_for_tag(r, UX_RING_PUT, &held->record->tag, held->tag);
-  const struct ux_slot_shared *slot = slowest(r, tail, end);
-  if (slot == NULL)
-    return ux_ring_wait_for(r, UX_RING_PUT, &r->at->gate_at, tail + 1);
-  ux_ring_wait_for(r, UX_RING_PUT, &slot->cursor, ux_see(&slot->cursor));
-  r->watch[UX_RING_PUT].word32 = &slot->subscribed;
-  r->watch[UX_RING_PUT].seen32 = ux_see(&slot->subscribed);
-  return EAGAIN;
 }
 
 /* Moves the tail until there is room before `need`. Whoever copies sees that
@@ -145,7 +147,8 @@ static int move_tail(struct ux_ring *r, uint64_t tail, uint64_t end,
     UX_STEP("tail moved");
   }
   if (need - tail <= r->mask + 1) return 0;
-  return wait_for_room(r, tail, end, is_stopped ? &h : NULL);
+  if (is_stopped) ux_ring_wait_for_tag(r, UX_RING_PUT, &h.record->tag, h.tag);
+  return EAGAIN;
 }
 
 static int find_room(struct ux_ring *r, uint64_t at, uint64_t end,
@@ -363,17 +366,17 @@ void ux_broadcast_leave(struct ux_ring *r) {
 
 /* Under the lock, so that nobody joins meanwhile. */
 int ux_broadcast_evict(struct ux_ring *r, size_t length, uint32_t *evicted) {
-  struct ux_slot_shared *slot;
   *evicted = 0;
   int err = lock(r);
   if (err != 0) return err;
   uint64_t tail = ux_get(&r->at->tail_at), end = ux_get(&r->at->write_at);
   uint64_t need = ux_place_of(r, end, ux_span(length)).end;
   if (ux_check_positions(r, tail, end) != 0) err = EBADMSG;
-  while (err == 0 && (slot = slowest(r, tail, end)) != NULL) {
-    if (need - ux_see(&slot->cursor) <= r->mask + 1) break;
+  while (err == 0) {
+    struct slowest s = find_slowest(r, tail, end);
+    if (s.slot == NULL || need - s.cursor <= r->mask + 1) break;
     UX_STEP("evicting");
-    atomic_store(&slot->subscribed, UX_EVICTED);
+    atomic_store(&s.slot->subscribed, UX_EVICTED);
     ++*evicted;
   }
   ux_set(&r->at->gate_at, tail);

@@ -31,7 +31,7 @@ struct actor {
   void (*body)(int self);
   bool is_there, is_finished, is_killed, is_inside;
   ptrdiff_t asleep_on; /* a word of the segment; 0: awake */
-  int woken; /* result of the wait */
+  int woken;           /* result of the wait */
   int sent, tried;
   int got[MESSAGES * 2], got_count;
   uint64_t lost;
@@ -65,18 +65,27 @@ static bool is_traced;
 static void run(void);
 
 static void fail(const char *why) {
-  fprintf(stderr, "%s: %s, in run %llu\n", current->name, why,
+  fprintf(stderr,
+          "%s: %s, in run %llu\n",
+          current->name,
+          why,
           (unsigned long long)runs);
   for (int i = 0; i < ACTORS && actors[i].is_there; i++) {
     const struct actor *a = &actors[i];
-    fprintf(stderr, "  actor %d%s%s at '%s': sent %d of %d, got", i,
-            a->is_killed ? " killed" : "", a->is_finished ? " finished" : "",
-            a->step, a->sent, a->tried);
+    fprintf(stderr,
+            "  actor %d%s%s at '%s': sent %d of %d, got",
+            i,
+            a->is_killed ? " killed" : "",
+            a->is_finished ? " finished" : "",
+            a->step,
+            a->sent,
+            a->tried);
     for (int k = 0; k < a->got_count; k++) fprintf(stderr, " %d", a->got[k]);
     fprintf(stderr, "\n");
   }
   fprintf(stderr, "  choices:");
-  for (int i = 0; i < depth; i++) fprintf(stderr, " %d/%d", chosen[i], options[i]);
+  for (int i = 0; i < depth; i++)
+    fprintf(stderr, " %d/%d", chosen[i], options[i]);
   fprintf(stderr, "\n");
   if (is_traced) exit(1);
   is_traced = true; /* once more, telling each step */
@@ -111,8 +120,7 @@ static bool next_choices(void) {
 
 static bool can_run(int i) {
   const struct actor *a = &actors[i];
-  return a->is_there && !a->is_finished && !a->is_killed &&
-         a->asleep_on == 0;
+  return a->is_there && !a->is_finished && !a->is_killed && a->asleep_on == 0;
 }
 
 static bool may_die(int i) {
@@ -215,7 +223,8 @@ int ux_ring_test_wake(const _Atomic uint32_t *word, int count) {
   while (woken < count) {
     int list[ACTORS], n = 0;
     for (int i = 0; i < ACTORS; i++)
-      if (actors[i].asleep_on == place_of(word) && !actors[i].is_killed) list[n++] = i;
+      if (actors[i].asleep_on == place_of(word) && !actors[i].is_killed)
+        list[n++] = i;
     if (n == 0) break;
     actors[list[choose(n)]].asleep_on = 0;
     woken++;
@@ -259,8 +268,8 @@ static void produce(int self, int count) {
   for (int i = 1; i <= count; i++) {
     a->tried = i;
     fill(buffer, self * 16 + i);
-    while (wait_again(&a->ring, UX_RING_PUT,
-                      ux_ring_put(&a->ring, buffer, LENGTH, 0))) {
+    while (wait_again(
+      &a->ring, UX_RING_PUT, ux_ring_put(&a->ring, buffer, LENGTH, 0))) {
     }
     a->sent = i;
   }
@@ -287,8 +296,8 @@ static void lend(int self) {
   struct ux_ring_loan loan;
   for (int i = 1; i <= 2; i++) {
     a->tried = i;
-    while (wait_again(&a->ring, UX_RING_PUT,
-                      ux_ring_reserve(&a->ring, LENGTH + 50, &loan))) {
+    while (wait_again(
+      &a->ring, UX_RING_PUT, ux_ring_reserve(&a->ring, LENGTH + 50, &loan))) {
     }
     fill(loan.data, self * 16 + i);
     ux_ring_step("filled");
@@ -307,7 +316,8 @@ static void consume(int self, int count) {
   char buffer[LENGTH];
   for (int i = 0; i < count; i++) {
     a->is_inside = true;
-    while (wait_again(&a->ring, UX_RING_GET,
+    while (wait_again(&a->ring,
+                      UX_RING_GET,
                       ux_ring_get(&a->ring, buffer, sizeof buffer, &m))) {
     }
     a->lost += m.lost;
@@ -484,34 +494,84 @@ static void fill_up(void) {
   }
 }
 
-#define QUEUE {.kind = UX_SEGMENT_QUEUE, .capacity = 1024, .slots = 4}
-#define SPSC {.kind = UX_SEGMENT_SPSC, .capacity = 1024, .slots = 4}
-#define BROADCAST(p)                                                          \
-  {.kind = UX_SEGMENT_BROADCAST, .capacity = 1024, .slots = 4, .policy = (p)}
+#define QUEUE \
+  { .kind = UX_SEGMENT_QUEUE, .capacity = 1024, .slots = 4 }
+#define SPSC \
+  { .kind = UX_SEGMENT_SPSC, .capacity = 1024, .slots = 4 }
+#define BROADCAST(p) \
+  { .kind = UX_SEGMENT_BROADCAST, .capacity = 1024, .slots = 4, .policy = (p) }
 
 static const struct scenario scenarios[] = {
   {"queue", QUEUE, {produce_2, consume_2}, none, verify_awake, 5, 1, 0},
   {"queue-full", QUEUE, {produce_4, consume_3}, none, verify_queue, 3, 1, 0},
-  {"producers", QUEUE, {produce_1, produce_1, consume_2}, none, verify_awake,
-   3, 1, 0},
-  {"consumers", QUEUE, {produce_2, consume_1, consume_1}, none, verify_awake,
-   2, 1, 0},
-  {"loan", QUEUE, {lend, consume_2}, none, verify_awake, 4, 1, 0},
-  {"loan-and-put", QUEUE, {lend, produce_1, consume_2}, none, verify_queue, 2,
-   1, 0},
-  {"peek", QUEUE, {produce_2, peek_2}, none, verify_queue, 4, 1, 0},
-  {"peekers", QUEUE, {produce_2, peek_1, consume_1}, none, verify_queue, 2, 1,
+  {"producers",
+   QUEUE,
+   {produce_1, produce_1, consume_2},
+   none,
+   verify_awake,
+   3,
+   1,
    0},
-  {"drop-oldest", QUEUE, {produce_4, consume_1}, none, none, 4, 1,
+  {"consumers",
+   QUEUE,
+   {produce_2, consume_1, consume_1},
+   none,
+   verify_awake,
+   2,
+   1,
+   0},
+  {"loan", QUEUE, {lend, consume_2}, none, verify_awake, 4, 1, 0},
+  {"loan-and-put",
+   QUEUE,
+   {lend, produce_1, consume_2},
+   none,
+   verify_queue,
+   2,
+   1,
+   0},
+  {"peek", QUEUE, {produce_2, peek_2}, none, verify_queue, 4, 1, 0},
+  {"peekers",
+   QUEUE,
+   {produce_2, peek_1, consume_1},
+   none,
+   verify_queue,
+   2,
+   1,
+   0},
+  {"drop-oldest",
+   QUEUE,
+   {produce_4, consume_1},
+   none,
+   none,
+   4,
+   1,
    UX_RING_DROP_OLDEST},
   {"spsc", SPSC, {produce_3, consume_3}, none, verify_awake, 5, 1, 0},
   {"spsc-full", SPSC, {produce_4, consume_3}, none, verify_queue, 5, 1, 0},
-  {"gate", BROADCAST(UX_SEGMENT_GATE), {produce_3, consume_3}, subscribe,
-   verify_each, 5, 1, 0},
-  {"gate-two", BROADCAST(UX_SEGMENT_GATE), {produce_2, consume_2, consume_2},
-   subscribe, verify_each, 3, 1, 0},
-  {"lap", BROADCAST(UX_SEGMENT_LAP), {produce_4, consume_1}, subscribe,
-   verify_each, 6, 1, 0},
+  {"gate",
+   BROADCAST(UX_SEGMENT_GATE),
+   {produce_3, consume_3},
+   subscribe,
+   verify_each,
+   5,
+   1,
+   0},
+  {"gate-two",
+   BROADCAST(UX_SEGMENT_GATE),
+   {produce_2, consume_2, consume_2},
+   subscribe,
+   verify_each,
+   3,
+   1,
+   0},
+  {"lap",
+   BROADCAST(UX_SEGMENT_LAP),
+   {produce_4, consume_1},
+   subscribe,
+   verify_each,
+   6,
+   1,
+   0},
 };
 
 /* ---- runs -------------------------------------------------------------- */

@@ -105,10 +105,11 @@ static void test_messages(enum ux_segment_kind kind) {
 }
 
 static void test_drop_oldest(void) {
-  make((struct ux_segment_options){.kind = UX_SEGMENT_QUEUE,
-                                   .capacity = 1024});
+  make(
+    (struct ux_segment_options){.kind = UX_SEGMENT_QUEUE, .capacity = 1024});
   ring.overflow = UX_RING_DROP_OLDEST;
-  for (int i = 0; i < 100; i++) CHECK(ux_ring_put(&ring, &i, sizeof i, 0) == 0);
+  for (int i = 0; i < 100; i++)
+    CHECK(ux_ring_put(&ring, &i, sizeof i, 0) == 0);
   struct ux_ring_stats stats;
   CHECK(ux_ring_stats(&ring, &stats) == 0 && stats.dropped == 68);
   for (int i = 68; i < 100; i++)
@@ -186,8 +187,8 @@ static void test_taken(void) {
   struct ux_ring_message taken[3];
   struct ux_segment other_segment;
   struct ux_ring other;
-  make((struct ux_segment_options){.kind = UX_SEGMENT_QUEUE,
-                                   .capacity = 1024});
+  make(
+    (struct ux_segment_options){.kind = UX_SEGMENT_QUEUE, .capacity = 1024});
   join(&other_segment, &other, 0);
   for (int i = 0; i < 5; i++) CHECK(put("abcde") == 0);
   for (int i = 0; i < 3; i++) CHECK(ux_ring_peek(&ring, &taken[i]) == 0);
@@ -242,11 +243,11 @@ static void test_broadcast(void) {
 
 static void test_lap(void) {
   uint32_t evicted;
-  make((struct ux_segment_options){.kind = UX_SEGMENT_BROADCAST,
-                                   .capacity = 1024,
-                                   .policy = UX_SEGMENT_LAP});
+  make((struct ux_segment_options){
+    .kind = UX_SEGMENT_BROADCAST, .capacity = 1024, .policy = UX_SEGMENT_LAP});
   CHECK(ux_ring_subscribe(&ring, UX_RING_NEW, 0) == 0);
-  for (int i = 0; i < 100; i++) CHECK(ux_ring_put(&ring, &i, sizeof i, 0) == 0);
+  for (int i = 0; i < 100; i++)
+    CHECK(ux_ring_put(&ring, &i, sizeof i, 0) == 0);
   CHECK(get() == 0 && m.lost == 68 && buffer[0] == 68);
   CHECK(get() == 0 && m.lost == 0 && buffer[0] == 69);
   CHECK(ux_ring_peek(&ring, &m) == ENOTSUP);
@@ -307,9 +308,8 @@ static void test_service(bool is_retried) {
   struct iovec iov = {"what?", 5};
   uint64_t id;
   int err;
-  make((struct ux_segment_options){.kind = UX_SEGMENT_SERVICE,
-                                   .slots = 4,
-                                   .retry = is_retried});
+  make((struct ux_segment_options){
+    .kind = UX_SEGMENT_SERVICE, .slots = 4, .retry = is_retried});
   CHECK(ux_service_replies(&replies, &segment) == 0);
   CHECK(ux_service_ask(&ring, &iov, 1, 0, 77) == 0);
   pid_t first = fork();
@@ -318,8 +318,8 @@ static void test_service(bool is_retried) {
   pid_t second = is_retried ? fork() : 0;
   if (is_retried && second == 0) serve_once(false);
   while ((err = ux_service_collect(&replies, buffer, 99, &m, &id)) == EAGAIN)
-    CHECK(ux_ring_sleep(
-            &replies, UX_RING_GET, ux_clock_now() + 10 * SECOND) == 0);
+    CHECK(ux_ring_sleep(&replies, UX_RING_GET, ux_clock_now() + 10 * SECOND) ==
+          0);
   CHECK(id == 77 && err == (is_retried ? 0 : ECANCELED));
   if (is_retried)
     CHECK(m.length == 5 && memcmp(m.data, "what?", 5) == 0 && m.mark == 7);
@@ -501,10 +501,9 @@ static void run_threads(struct ux_segment_options o, uintptr_t producers,
     CHECK(pthread_create(&threads[i], NULL, consume, is_subscribed) == 0);
   while (atomic_load(&sum) >> 60 != (uint64_t)consumers) usleep(100);
   for (uintptr_t i = 0; i < producers; i++)
-    CHECK(pthread_create(&threads[(uintptr_t)consumers + i],
-                         NULL,
-                         produce,
-                         (void *)i) == 0);
+    CHECK(pthread_create(
+            &threads[(uintptr_t)consumers + i], NULL, produce, (void *)i) ==
+          0);
   for (uintptr_t i = 0; i < producers; i++)
     pthread_join(threads[(uintptr_t)consumers + i], NULL);
   CHECK(ux_segment_close(&segment) == 0);
