@@ -1,0 +1,125 @@
+/* A descriptor to stand in a poller: a datagram socket with an abstract name
+   that tells the participant, so that anybody who takes part can ring it. It
+   is rung only while it is armed. */
+#include "lib/ring_bell.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static socklen_t address(const struct ux_ring *r, uint32_t who, int side,
+                         struct sockaddr_un *un) {
+  *un = (struct sockaddr_un){.sun_family = AF_UNIX};
+  int n = snprintf(un->sun_path + 1,
+                   sizeof un->sun_path - 1,
+                   "unixipc/%016llx/%06x/%u/%d",
+                   (unsigned long long)r->segment->at->generation,
+                   (unsigned)who,
+                   (unsigned)r->index,
+                   side);
+  return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+static int new_socket(void) {
+  return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* Of the bell of one slot: 0, or which ring's it is and that it is armed. */
+static uint32_t armed_mark(const struct ux_ring *r) {
+  return r->index << 1 | 1u;
+}
+
+static int ring_one(struct ux_ring *r, uint32_t who, int side) {
+  struct sockaddr_un un;
+  socklen_t n = address(r, who, side, &un);
+  int *ringer = &r->segment->ringer;
+  if (*ringer < 0) *ringer = new_socket();
+  if (*ringer < 0) return errno;
+  int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  ssize_t sent =
+    sendto(*ringer, "", 1, flags, (const struct sockaddr *)&un, n);
+  return sent >= 0 ? 0 : errno;
+}
+
+/* First the event's mark is taken off, then the bells': who arms his in
+   between sets it again, and looks once more. */
+void ux_ring_ring_bells(struct ux_ring *r, _Atomic uint32_t *event) {
+  int side = event == &r->at->not_full ? UX_RING_PUT : UX_RING_GET;
+  atomic_fetch_and(event, ~UX_EVENT_BELL);
+  for (uint32_t i = 0; i < r->segment->options.slots; i++) {
+    struct ux_slot_shared *slot = &r->segment->at->slot[i];
+    uint32_t armed = armed_mark(r);
+    if (ux_get(&slot->bell[side]) != armed) continue;
+    if (!atomic_compare_exchange_strong(&slot->bell[side], &armed, 0))
+      continue;
+    UX_STEP("bell");
+    ring_one(r, ux_who(i, ux_get(&slot->epoch)), side);
+  }
+}
+
+static int arm(struct ux_ring *r, enum ux_ring_side side) {
+  struct ux_slot_shared *slot = &r->segment->at->slot[r->segment->slot];
+  atomic_store(&slot->bell[side], armed_mark(r));
+  atomic_fetch_or(ux_ring_event(r, side), UX_EVENT_BELL);
+  return 0;
+}
+
+/* One handle has one bell a side; a duplex has its two rings for that. */
+static int make(struct ux_ring *r, enum ux_ring_side side) {
+  struct sockaddr_un un;
+  uint32_t us = ux_segment_self(r->segment);
+  socklen_t n = address(r, us, side, &un);
+  int fd = new_socket();
+  if (fd < 0) return errno;
+  if (bind(fd, (const struct sockaddr *)&un, n) != 0) {
+    int err = errno;
+    close(fd);
+    return err;
+  }
+  r->bell[side] = fd;
+  return 0;
+}
+
+static void quieten(int fd) {
+  char byte;
+  while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) {
+  }
+}
+
+/* What the last EAGAIN waited for has come; or there was none. */
+static bool is_worth(const struct ux_ring *r, enum ux_ring_side side) {
+  const struct ux_ring_watch *w = &r->watch[side];
+  bool is_known = w->word64 != NULL || w->word32 != NULL;
+  return !is_known || ux_ring_would_go_on(r, side);
+}
+
+int ux_ring_bell_rearm(struct ux_ring *r, enum ux_ring_side side) {
+  int err = ux_ring_begin(r);
+  if (err != 0) return err;
+  if (r->bell[side] < 0) return EBADF;
+  quieten(r->bell[side]);
+  arm(r, side);
+  ux_full_fence();
+  bool is_over = is_worth(r, side);
+  if (!is_over && !ux_ring_is_closed(r)) return 0;
+  return ring_one(r, ux_segment_self(r->segment), side);
+}
+
+int ux_ring_bell(struct ux_ring *r, enum ux_ring_side side, int *fd) {
+  int err = ux_ring_begin(r);
+  if (err == 0 && r->bell[side] < 0) {
+    err = make(r, side);
+    if (err == 0) arm(r, side);
+    if (err == 0) err = ring_one(r, ux_segment_self(r->segment), side);
+  }
+  *fd = r->bell[side];
+  return err;
+}
+
+void ux_ring_bell_forget(struct ux_ring *r) {
+  for (int side = 0; side < 2; side++) {
+    if (r->bell[side] >= 0) close(r->bell[side]);
+    r->bell[side] = -1;
+  }
+}
