@@ -165,6 +165,32 @@ describe("A set that is being made", function()
     assert.same({4, 4}, s:values())
   end)
 
+  it("by a dead process needs a count to be finished: EINVAL", function()
+    local key = make_half(2)
+    t.refused("EINVAL", sysv_sem.get(key, nil, {create = true}))
+    assert(sysv_sem.get(key, 2, {create = true, temporary = true})):close()
+  end)
+
+  it("lets signal handlers run while it waits for its maker", function()
+    local key = make_half(1)
+    local made_r, made_w = assert(ipc.pipe.open())
+    local child = fork(function() -- holds the lock as a maker does
+      local file <close> = assert(io.open "/proc/self/ns/ipc")
+      local _ <close> = assert(ipc.lock.flock(file))
+      made_w:write "y"
+      process.sleep(100)
+    end)
+    assert.equal("y", made_r:read(1, 10 * t.slow))
+    ipc.signal.handle("SIGALRM", function() error("stop", 0) end)
+    ipc.signal.alarm(0.02)
+    t.raises("stop", sysv_sem.get, key, 1, {create = true, initial = 1})
+    ipc.signal.handle("SIGALRM", "default")
+    child:kill "SIGKILL"
+    child:wait()
+    for _, object in ipairs {child, made_r, made_w} do object:close() end
+    assert(sysv_sem.get(key, 1, {create = true, temporary = true})):close()
+  end)
+
   it("by a dead process is there for exclusive: EEXIST", function()
     local key = make_half(1)
     t.refused("EEXIST", sysv_sem.get(key, 1,
@@ -362,6 +388,19 @@ describe("SemaphoreSet:op", function()
     assert.same({0, 0, 33}, s:values())
   end)
 
+  it("is told EIDRM when the set is removed meanwhile, as is lock", function()
+    for _, call in ipairs {
+      function(s) return s:op {{1, -1}} end,
+      function(s) return s:lock() end,
+    } do
+      local s <close> = new_set()
+      local child = fork(function() return select(3, call(s)) end)
+      await(function() return s:waiting(1) == 1 end)
+      assert.is_true(s:remove())
+      finish(child, ipc.errno.EIDRM)
+    end
+  end)
+
   it("makes all or none", function()
     local s <close> = new_set(2, {1, 0})
     t.timed_out(s:op({{1, -1}, {2, -1}}, 0))
@@ -520,6 +559,21 @@ describe("SemaphoreSet:lock", function()
     assert.equal(1, s:value())
   end)
 
+  it("taken by acquire is given back by kill -9 too, with undo", function()
+    local s <close> = new_set(2, {1, 0}, {undo = true})
+    local child = fork(function()
+      s:acquire()
+      s:op {{2, 5}}
+      process.sleep(100)
+    end)
+    await(function() return s:value(2) == 5 end)
+    child:kill "SIGKILL"
+    assert.is_true(s:acquire(1, 1, 10))
+    assert.is_true(s:wait_zero(2, 10))
+    child:wait()
+    child:close()
+  end)
+
   it("is given back by kill -9 of its holder", function()
     local s <close> = new_set(1, 1)
     local child = fork(function()
@@ -650,6 +704,16 @@ describe("Permissions", function()
         print(code(s:wait_zero(1, 0)), s:release(1), code(s:value(1)))
       ]]))
     end)
+
+  it("to read are not needed by the owner, to change them", function()
+    if not nobody.is_there() then return pending "needs root and setpriv" end
+    assert.equal("3 EACCES EACCES true rw-------", nobody.run([[
+      local s <close> = assert(ipc.sysv_sem.get(nil, 3,
+        {create = true, temporary = true, mode = 0}))
+      io.write(#s, " ", code(s:values()), " ", code(s:waiting()), " ")
+      print(s:set {mode = "rw-------"}, s:stat().mode)
+    ]]))
+  end)
 
   it("WSL:sem.c#10 of others: to read only", function()
     if not nobody.is_there() then return pending "needs root and setpriv" end

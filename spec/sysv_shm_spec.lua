@@ -224,6 +224,18 @@ describe("Segment:attach", function()
       {replace = ipc.region.new(PAGE)})
   end)
 
+  it("replaces no region in which a lock is held: EBUSY", function()
+    local m <close> = new_segment(PAGE)
+    local n <close> = new_segment(PAGE)
+    local r <close> = assert(m:attach())
+    local mutex <close> = assert(ipc.sync.mutex(r, 0, {create = true}))
+    assert(mutex:lock())
+    t.refused("EBUSY", n:attach {replace = r})
+    assert.is_true(r:is_open())
+    assert(mutex:unlock())
+    assert(n:attach {replace = r}):close()
+  end)
+
   it("LTP:shmat04 counts when a mapping was split", function()
     local m <close> = new_segment(3 * PAGE, NEW, new_key())
     assert.equal("0", peer("split", m:key()))
@@ -310,6 +322,18 @@ describe("Segment:set", function()
         assert.equal(value, new[name], name)
       end
     end
+  end)
+
+  it("is for the owner, who need not have rights", function()
+    if not nobody.is_there() then return pending "needs root and setpriv" end
+    local other <close> = new_segment()
+    assert.equal("EACCES true rw------- EPERM", nobody.run([[
+      local m <close> = assert(ipc.sysv_shm.get(nil, 1,
+        {create = true, temporary = true, mode = 0}))
+      io.write(code(m:attach()), " ", tostring(m:set {mode = 384}), " ")
+      local other = assert(ipc.sysv_shm.from_id(tonumber(arg[1])))
+      print(m:stat().mode, code(other:set {mode = 511}))
+    ]], tostring(other:id())))
   end)
 
   it("raises for what cannot be set", function()

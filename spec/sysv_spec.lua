@@ -63,6 +63,7 @@ describe("Keys", function()
     for _, module in ipairs {sysv_msg, sysv_sem, sysv_shm} do
       t.raises("needs create = true", module.get)
       t.raises("needs create = true", module.get, nil)
+      t.raises("needs create = true", module.get, 0)
     end
     local q <close>, is_new = assert(sysv_msg.get(nil, NEW))
     assert.is_true(is_new)
@@ -300,10 +301,29 @@ describe("The limit", function()
     end)
   end)
 
+  it("of semaphores in all sets is told from that of sets: ENOSPC", function()
+    local usage = sysv.usage().sem
+    local limits = ("32000 %d 500 32000"):format(usage.semaphores + 3)
+    with_limit("sem", limits, function()
+      local message = t.refused("ENOSPC", sysv_sem.get(nil, 4, NEW))
+      assert.truthy(message:find "semaphores in all sets, the second number",
+        message)
+      assert(sysv_sem.get(nil, 3, NEW)):close()
+    end)
+  end)
+
   it("LTP:shmget03 of segments is named: ENOSPC", function()
     with_limit("shmmni", sysv.usage().shm.segments, function()
       local message = t.refused("ENOSPC", sysv_shm.get(nil, 1, NEW))
       assert.truthy(message:find "/proc/sys/kernel/shmmni: ", message)
+    end)
+  end)
+
+  it("of pages is told from that of segments: ENOSPC", function()
+    with_limit("shmall", sysv.usage().shm.pages + 2, function()
+      local message = t.refused("ENOSPC", sysv_shm.get(nil, 3 * 4096, NEW))
+      assert.truthy(message:find "pages in all segments, .*/shmall: ", message)
+      assert(sysv_shm.get(nil, 2 * 4096, NEW)):close()
     end)
   end)
 
@@ -326,6 +346,20 @@ describe("The limit", function()
       assert.same({("y"):rep(12000), 3}, {other:receive()})
       t.refused("EINVAL", q:send(("x"):rep(12001)))
     end)
+  end)
+
+  it("of a set does not limit one that has taken the id of another", function()
+    local s = assert(sysv_sem.get(nil, 1, {create = true, initial = 7}))
+    local id, fresh = s:id(), nil
+    assert.is_true(s:remove())
+    with_limit("sem_next_id", id, function()
+      fresh = assert(sysv_sem.get(nil, 5000, NEW))
+    end)
+    if not fresh then return end
+    assert.equal(id, fresh:id())
+    assert.same({0}, s:values()) -- and no byte beyond
+    fresh:close()
+    s:close()
   end)
 
   it("LTP:shmget05 an id that was asked for is given", function()
