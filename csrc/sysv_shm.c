@@ -202,8 +202,8 @@ static int check_replaced(lua_State *L, int index, int id,
   struct ux_region *r = ux_test(L, index, &ux_region_class);
   bool is_attached = r != NULL && ux_region_is_open(r) && r->release == detach;
   struct shmid_ds ds;
-  luaL_argcheck(
-    L, is_attached, 2, "option 'replace': attached region expected");
+  if (!is_attached)
+    return luaL_argerror(L, 2, "option 'replace': attached region expected");
   if (ux_region_is_pinned(r)) return EBUSY;
   if (shmctl(id, IPC_STAT, &ds) != 0) return errno;
   if (whole_pages(r->length) != whole_pages(ds.shm_segsz))
