@@ -89,9 +89,17 @@ struct ux_region *ux_check_region(lua_State *L, int arg) {
   return r;
 }
 
+/* Once all arguments are there: to make a string of a number may start the
+   collector, and a finalizer may close the region. */
+static inline void check_still(lua_State *L, const struct ux_region *r,
+                               bool to_write) {
+  if (!ux_region_is_open(r)) ux_closed_error(L, &ux_region_class);
+  if (to_write && ux_region_is_readonly(r)) ux_region_check_writable(L, r);
+}
+
 static struct ux_region *check_writable(lua_State *L, int arg) {
   struct ux_region *r = ux_check_region(L, arg);
-  ux_region_check_writable(L, r);
+  check_still(L, r, true);
   return r;
 }
 
@@ -143,12 +151,13 @@ Copies a string into the region.
 @treturn Region itself
 */
 static int l_write(lua_State *L) {
-  struct ux_region *r = check_writable(L, 1);
-  size_t len, offset;
-  luaL_checkinteger(L, 2);
+  const struct ux_region *r = ux_check(L, 1, &ux_region_class);
+  size_t len;
+  lua_Integer offset = luaL_checkinteger(L, 2);
   const char *bytes = luaL_checklstring(L, 3, &len);
-  offset = ux_check_region_offset(L, 2, r);
-  if (len > r->length - offset) out_of_bounds(L, 3, r);
+  check_still(L, r, true);
+  if ((lua_Unsigned)offset > r->length) out_of_bounds(L, 2, r);
+  if (len > r->length - (size_t)offset) out_of_bounds(L, 3, r);
   memcpy(r->base + offset, bytes, len);
   lua_settop(L, 1);
   return 1;
@@ -234,9 +243,10 @@ Looks for bytes, as they are: there are no patterns.
 @see memmem(3)
 */
 static int l_find(lua_State *L) {
-  const struct ux_region *r = ux_check_region(L, 1);
+  const struct ux_region *r = ux_check(L, 1, &ux_region_class);
   size_t len;
   const char *bytes = luaL_checklstring(L, 2, &len);
+  check_still(L, r, false);
   size_t offset = ux_check_region_offset(L, 3, r);
   size_t n = ux_check_region_count(L, 4, r, offset);
   const char *found = memmem(r->base + offset, n, bytes, len);

@@ -78,6 +78,34 @@ describe("Region:read and write", function()
   end)
 end)
 
+describe("A number in the place of a string", function()
+  it("is one, and its making may close the region", function()
+    local r = assert(ipc.mmap.map {size = 4096})
+    assert.equal("12", r:write(0, 12):read(0, 2))
+    assert.equal(0, r:find(12))
+    for _, call in ipairs {
+      function(one, number) return one:write(0, number) end,
+      function(one, number) return one:find(number) end,
+    } do
+      local closing = assert(ipc.mmap.map {size = 4096})
+      collectgarbage()
+      collectgarbage("incremental", 100, 1000, 30) -- all of it in one step
+      collectgarbage "stop"
+      setmetatable({}, {__gc = function() closing:close() end})
+      collectgarbage "restart"
+      local ok, message
+      for i = 1, 1000 do
+        ok, message = pcall(call, closing, 1e15 + i)
+        if not ok then break end
+      end
+      collectgarbage("incremental", 200, 100, 13)
+      assert.is_false(ok)
+      assert.truthy(message:find "closed region")
+    end
+    r:close()
+  end)
+end)
+
 describe("Region:cstring", function()
   it("ends at the first zero, or at the end", function()
     local r <close> = region.new(8)
