@@ -175,6 +175,7 @@ end
 for _, kind in ipairs {"flock", "fcntl", "ofd"} do
   makers["lock." .. kind] = locking(kind)
 end
+if require "support.under_valgrind" then makers["lock.ofd"] = nil end
 
 -- Queues have a descriptor; the others sleep in calls that know none.
 local function ticking(maker)
