@@ -1,4 +1,5 @@
 local t = require "support"
+local lfs = require "lfs"
 local ipc = require "unixipc"
 local nobody = require "support.nobody"
 local sysv, sysv_msg = ipc.sysv, ipc.sysv_msg
@@ -368,5 +369,34 @@ describe("The limit", function()
       assert.equal(4711, m:id())
       assert.equal(-1, tonumber(io.open "/proc/sys/kernel/shm_next_id":read()))
     end)
+  end)
+end)
+
+describe("A run of the specs", function()
+  local function namespace(pid)
+    return lfs.symlinkattributes(("/proc/%s/ns/ipc"):format(pid), "target")
+  end
+
+  local function read(pid, name)
+    local file <close> = io.open(("/proc/%s/%s"):format(pid, name))
+    return file and file:read "a" or ""
+  end
+
+  -- The process that runs all specs, of those that this one comes from.
+  local function runner()
+    local pid = "self"
+    repeat
+      pid = read(pid, "status"):match "PPid:%s*(%d+)"
+    until not pid or read(pid, "cmdline"):find "^%S*lua%S*scripts/run%-specs"
+    return pid
+  end
+
+  it("leaves nothing, even if it is killed: its objects go with it", function()
+    local pid = runner()
+    local its = pid and namespace(pid)
+    if not its or its == namespace "self" then
+      return pending "not run in a namespace of its own"
+    end
+    assert.truthy(its:find "^ipc:")
   end)
 end)

@@ -112,7 +112,7 @@ static bool is_plain_handler(const struct sigaction *sa) {
          (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN);
 }
 
-/* What the system knows of a mask; the C library may leave the rest as it is. */
+/* What the system knows of a mask; the rest is the C library's. */
 #define MASK_BYTES ((NSIG - 1) / 8)
 
 static bool is_theirs(const struct sigaction *sa) {
