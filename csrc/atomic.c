@@ -140,7 +140,7 @@ static int l_int64(lua_State *L) {
 
 static void check_usable(lua_State *L, const struct cell *c) {
   if (!c->head.open) ux_closed_error(L, &cell_class);
-  if (!ux_region_is_open(c->region) || c->region->is_readonly)
+  if (!ux_region_is_open(c->region) || ux_region_is_readonly(c->region))
     ux_region_check_writable(L, c->region);
 }
 

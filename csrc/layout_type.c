@@ -169,12 +169,22 @@ ux_layout_push_array(lua_State *L, const struct ux_layout_type *element,
   return t;
 }
 
-static const struct ux_layout_type *push_string(lua_State *L, const char *name,
-                                                enum ux_layout_code code,
+/* Arrays that are strings of Lua, by the name of their elements. */
+static const struct string_name {
+  const char *name, *whole;
+  enum ux_layout_code code;
+} string_names[] = {
+  {"char", "char[]", UX_LAYOUT_CSTRING},
+  {"byte", "byte[]", UX_LAYOUT_BYTES},
+  {NULL, NULL, UX_LAYOUT_CHAR},
+};
+
+static const struct ux_layout_type *push_string(lua_State *L,
+                                                const struct string_name *s,
                                                 lua_Integer count, int arg) {
   luaL_argcheck(
     L, count >= 1 && count <= INT_MAX, arg, "a string of one byte at least");
-  struct ux_layout_type *t = new_type(L, name, code);
+  struct ux_layout_type *t = new_type(L, s->whole, s->code);
   t->size = (size_t)count;
   return t;
 }
@@ -210,10 +220,9 @@ static const struct ux_layout_type *push_named(lua_State *L, const char *name,
   }
   const char *after = read_count(rest, &count);
   if (after == NULL) return bad_type(L, arg, name);
-  if (*after == '\0' && is_name(name, len, "char"))
-    return push_string(L, "char[]", UX_LAYOUT_CSTRING, count, arg);
-  if (*after == '\0' && is_name(name, len, "byte"))
-    return push_string(L, "byte[]", UX_LAYOUT_BYTES, count, arg);
+  for (const struct string_name *s = string_names; s->name != NULL; s++)
+    if (*after == '\0' && is_name(name, len, s->name))
+      return push_string(L, s, count, arg);
   luaL_checkstack(L, LUA_MINSTACK, "too many dimensions");
   const struct ux_layout_type *element = push_named(L, name, len, after, arg);
   if (element == NULL) return bad_type(L, arg, name);
@@ -274,6 +283,18 @@ static const char *read_name(lua_State *L, int names, lua_Integer number) {
   return name;
 }
 
+/* Of so many of a type, whose name or object is at the index: what "type[n]"
+   means. Its object is at the top of the stack. */
+static const struct ux_layout_type *
+push_counted(lua_State *L, int index, const struct ux_layout_type *t,
+             lua_Integer count) {
+  const char *name =
+    lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+  for (const struct string_name *s = string_names; s->name != NULL; s++)
+    if (strcmp(name, s->name) == 0) return push_string(L, s, count, 1);
+  return ux_layout_push_array(L, t, count, 1);
+}
+
 /* The entry at the top of the stack: {name, type [, count]}. Leaves the type's
    object, or nil, in its place. */
 static void read_field(lua_State *L, int names, lua_Integer number,
@@ -289,7 +310,7 @@ static void read_field(lua_State *L, int names, lua_Integer number,
     lua_Integer count = lua_tointegerx(L, -1, &is_integer);
     luaL_argcheck(L, is_integer, 1, "the count of a field is an integer");
     lua_pop(L, 1);
-    f->type = ux_layout_push_array(L, f->type, count, 1);
+    f->type = push_counted(L, entry + 2, f->type, count);
   } else {
     lua_pop(L, 1);
   }

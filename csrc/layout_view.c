@@ -176,7 +176,7 @@ static inline struct ux_layout_view *check_open(lua_State *L) {
 
 static inline struct ux_layout_view *check_writable(lua_State *L) {
   struct ux_layout_view *v = check_open(L);
-  if (v->region->is_readonly) ux_region_check_writable(L, v->region);
+  if (ux_region_is_readonly(v->region)) ux_region_check_writable(L, v->region);
   return v;
 }
 
@@ -227,6 +227,17 @@ struct ux_layout_view *ux_check_layout_view(lua_State *L, int arg) {
     luaL_typeerror(L, arg, "layout view");
   else
     ux_region_check_open(L, v->region);
+  return v;
+}
+
+/* Metamethods are called with nothing but a view of their type; but a program
+   gets hold of the function that `pairs` goes on with. */
+static struct ux_layout_view *check_own(lua_State *L) {
+  struct ux_layout_view *v = ux_check_layout_view(L, 1);
+  const struct ux_layout_object *o =
+    lua_touserdata(L, lua_upvalueindex(UP_TYPE));
+  luaL_argcheck(L, v->type == &o->type, 1, "view of another type");
+  ux_interrupt_enter(L);
   return v;
 }
 
@@ -335,6 +346,7 @@ static void push_copy(lua_State *L, const struct ux_layout_type *t,
 void ux_layout_push_table(lua_State *L, const struct ux_layout_view *v) {
   /* A copy first: a finalizer that runs meanwhile may close the region. */
   char *copy = lua_newuserdatauv(L, v->type->size, 0);
+  ux_region_check_open(L, v->region);
   memcpy(copy, v->base, v->type->size);
   push_copy(L, v->type, copy);
 }
@@ -372,7 +384,7 @@ static int struct_newindex(lua_State *L) {
 
 /* In the order of the fields. Arguments: the view, the name before. */
 static int struct_next(lua_State *L) {
-  const struct ux_layout_view *v = check_open(L);
+  const struct ux_layout_view *v = check_own(L);
   size_t i = 0;
   if (!lua_isnil(L, 2)) i = (size_t)(field_at(L, v, 2) - v->type->fields) + 1;
   if (i == v->type->count) return 0;
@@ -423,7 +435,7 @@ static int array_len(lua_State *L) {
 }
 
 static int array_next(lua_State *L) {
-  const struct ux_layout_view *v = check_open(L);
+  const struct ux_layout_view *v = check_own(L);
   lua_Unsigned i = (lua_Unsigned)luaL_optinteger(L, 2, 0);
   if (i >= v->type->count) return 0;
   lua_pushinteger(L, (lua_Integer)i + 1);
@@ -451,7 +463,7 @@ static int bound_get(lua_State *L) {
 static int bound_set(lua_State *L) {
   const struct ux_layout_view *v = bound_view(L);
   struct place p = {lua_tostring(L, lua_upvalueindex(2)), 0};
-  if (v->region->is_readonly) ux_region_check_writable(L, v->region);
+  if (ux_region_is_readonly(v->region)) ux_region_check_writable(L, v->region);
   set_scalar(L, v->type, v->base, 1, p);
   return 0;
 }

@@ -79,7 +79,8 @@ void ux_region_check_open(lua_State *L, const struct ux_region *r) {
 
 void ux_region_check_writable(lua_State *L, const struct ux_region *r) {
   ux_region_check_open(L, r);
-  if (r->is_readonly) luaL_error(L, "attempt to write to a read-only region");
+  if (ux_region_is_readonly(r))
+    luaL_error(L, "attempt to write to a read-only region");
 }
 
 struct ux_region *ux_check_region(lua_State *L, int arg) {
@@ -88,9 +89,17 @@ struct ux_region *ux_check_region(lua_State *L, int arg) {
   return r;
 }
 
+/* Once all arguments are there: to make a string of a number may start the
+   collector, and a finalizer may close the region. */
+static inline void check_still(lua_State *L, const struct ux_region *r,
+                               bool to_write) {
+  if (!ux_region_is_open(r)) ux_closed_error(L, &ux_region_class);
+  if (to_write && ux_region_is_readonly(r)) ux_region_check_writable(L, r);
+}
+
 static struct ux_region *check_writable(lua_State *L, int arg) {
   struct ux_region *r = ux_check_region(L, arg);
-  if (r->is_readonly) luaL_error(L, "attempt to write to a read-only region");
+  check_still(L, r, true);
   return r;
 }
 
@@ -142,12 +151,13 @@ Copies a string into the region.
 @treturn Region itself
 */
 static int l_write(lua_State *L) {
-  struct ux_region *r = check_writable(L, 1);
-  size_t len, offset;
-  luaL_checkinteger(L, 2);
+  const struct ux_region *r = ux_check(L, 1, &ux_region_class);
+  size_t len;
+  lua_Integer offset = luaL_checkinteger(L, 2);
   const char *bytes = luaL_checklstring(L, 3, &len);
-  offset = ux_check_region_offset(L, 2, r);
-  if (len > r->length - offset) out_of_bounds(L, 3, r);
+  check_still(L, r, true);
+  if ((lua_Unsigned)offset > r->length) out_of_bounds(L, 2, r);
+  if (len > r->length - (size_t)offset) out_of_bounds(L, 3, r);
   memcpy(r->base + offset, bytes, len);
   lua_settop(L, 1);
   return 1;
@@ -233,9 +243,10 @@ Looks for bytes, as they are: there are no patterns.
 @see memmem(3)
 */
 static int l_find(lua_State *L) {
-  const struct ux_region *r = ux_check_region(L, 1);
+  const struct ux_region *r = ux_check(L, 1, &ux_region_class);
   size_t len;
   const char *bytes = luaL_checklstring(L, 2, &len);
+  check_still(L, r, false);
   size_t offset = ux_check_region_offset(L, 3, r);
   size_t n = ux_check_region_count(L, 4, r, offset);
   const char *found = memmem(r->base + offset, n, bytes, len);
@@ -308,6 +319,15 @@ static size_t fixed_size(lua_State *L, const char *format) {
   return (size_t)size;
 }
 
+/* Is that what string.unpack says of too few bytes? Any other error is not to
+   be lost, that of a signal handler, say. */
+static bool is_too_short(lua_State *L) {
+  if (lua_type(L, -1) != LUA_TSTRING) return false;
+  const char *message = lua_tostring(L, -1);
+  return strstr(message, "data string too short") != NULL ||
+         strstr(message, "unfinished string for format") != NULL;
+}
+
 /* Calls string.unpack on so many bytes; LUA_OK leaves its results. */
 static int unpack_window(lua_State *L, const struct ux_region *r,
                          size_t offset, size_t window) {
@@ -337,7 +357,7 @@ static int l_unpack(lua_State *L) {
   if (!is_fixed) window = rest < FIRST_WINDOW ? rest : FIRST_WINDOW;
   lua_settop(L, 3);
   while (unpack_window(L, r, offset, window) != LUA_OK) {
-    if (is_fixed || window == rest) return lua_error(L);
+    if (is_fixed || window == rest || !is_too_short(L)) return lua_error(L);
     lua_pop(L, 1); /* with more bytes it may do */
     window = rest / 8 < window ? rest : window * 8;
   }
@@ -394,7 +414,7 @@ May it only be read?
 @treturn boolean
 */
 static int l_is_readonly(lua_State *L) {
-  lua_pushboolean(L, ux_check_region(L, 1)->is_readonly);
+  lua_pushboolean(L, ux_region_is_readonly(ux_check_region(L, 1)));
   return 1;
 }
 
@@ -447,7 +467,7 @@ static int l_tostring(lua_State *L) {
                   name,
                   *name != '\0' ? " " : "",
                   (LUAI_UACINT)r->length,
-                  r->is_readonly ? " read-only" : "");
+                  ux_region_is_readonly(r) ? " read-only" : "");
   return 1;
 }
 

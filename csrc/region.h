@@ -19,7 +19,7 @@ struct ux_region {
   struct ux_object head;
   char *base;
   size_t length;
-  bool is_readonly;
+  bool is_readonly; /* of a root: a part may be written if it may */
   const char *kind; /* "sysv_shm": a literal, as tostring says it */
   /* Gives the memory back; 0 or an errno. NULL for a part of another. */
   int (*release)(struct ux_region *r);
@@ -61,6 +61,11 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
 /* A part is open as long as its root is. */
 static inline bool ux_region_is_open(const struct ux_region *r) {
   return r->head.open && r->root->head.open;
+}
+
+/* A root's protection may change, and then that of its parts does. */
+static inline bool ux_region_is_readonly(const struct ux_region *r) {
+  return r->root->is_readonly;
 }
 
 /* While a region is pinned, or a part of it, closing it is refused: what the C

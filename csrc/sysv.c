@@ -35,59 +35,119 @@ union semun { /* the caller has to declare it, says semctl(2) */
 
 #define KERNEL "/proc/sys/kernel/"
 
+#ifdef __linux__
+
+static bool has_most_sets(void) {
+  struct seminfo most = {.semmni = 0}, now = {.semusz = 0};
+  union semun arg = {.info = &most};
+  if (semctl(0, 0, IPC_INFO, arg) < 0) return false;
+  arg.info = &now;
+  return semctl(0, 0, SEM_INFO, arg) >= 0 && now.semusz >= most.semmni;
+}
+
+static bool has_most_segments(void) {
+  struct shminfo most = {.shmmni = 0};
+  struct shm_info now = {.used_ids = 0};
+  return shmctl(0, IPC_INFO, (struct shmid_ds *)&most) >= 0 &&
+         shmctl(0, SHM_INFO, (struct shmid_ds *)&now) >= 0 &&
+         (unsigned long)now.used_ids >= most.shmmni;
+}
+
+#else
+
+static bool has_most_sets(void) {
+  return true;
+}
+
+#define has_most_segments has_most_sets
+
+#endif
+
+/* Several for one error: the first that is so, as far as can be told. */
 static const struct hint {
   const char *call;
   int err;
   const char *words;
   const char *path; /* of the limit; its contents are shown */
+  bool (*is_met)(void);
 } hints[] = {
-  {"msgget", ENOSPC, "the limit of queues", KERNEL "msgmni"},
+  {"msgget", ENOSPC, "the limit of queues", KERNEL "msgmni", NULL},
   {"msgsnd",
    EINVAL,
    "no such queue, a type below 1, or longer than the limit of a message",
-   KERNEL "msgmax"},
-  {"msgrcv", E2BIG, "longer than asked for; it stays in the queue", NULL},
+   KERNEL "msgmax",
+   NULL},
+  {"msgrcv",
+   E2BIG,
+   "longer than asked for; it stays in the queue",
+   NULL,
+   NULL},
   {"msgctl",
    EPERM,
    "not its owner, or more than an ordinary user may have in a queue",
-   KERNEL "msgmnb"},
+   KERNEL "msgmnb",
+   NULL},
   {"semget",
    ENOSPC,
-   "the limit of sets, the fourth number, or of all semaphores, the second",
-   KERNEL "sem"},
+   "the limit of sets, the fourth number",
+   KERNEL "sem",
+   has_most_sets},
+  {"semget",
+   ENOSPC,
+   "the limit of semaphores in all sets, the second number",
+   KERNEL "sem",
+   NULL},
   {"semget",
    EINVAL,
    "none, more than the set has, or than the limit of a set, the first number",
-   KERNEL "sem"},
+   KERNEL "sem",
+   NULL},
   {"semop",
    E2BIG,
    "the limit of operations at once, the third number",
-   KERNEL "sem"},
-  {"semop", ERANGE, "the limit of a value is 32767", NULL},
-  {"semctl", ERANGE, "values are from 0 to 32767", NULL},
+   KERNEL "sem",
+   NULL},
+  {"semop", ERANGE, "the limit of a value is 32767", NULL, NULL},
+  {"semctl", ERANGE, "values are from 0 to 32767", NULL, NULL},
   {"shmget",
    ENOSPC,
-   "the limit of segments, or of pages in all, shmall",
-   KERNEL "shmmni"},
+   "the limit of segments",
+   KERNEL "shmmni",
+   has_most_segments},
+  {"shmget",
+   ENOSPC,
+   "the limit of pages in all segments",
+   KERNEL "shmall",
+   NULL},
   {"shmget",
    EINVAL,
    "no bytes, more than the segment has, or than the limit of a segment",
-   KERNEL "shmmax"},
+   KERNEL "shmmax",
+   NULL},
   {"shmget",
    EPERM,
    "huge pages are for root and for one group",
-   "/proc/sys/vm/hugetlb_shm_group"},
+   "/proc/sys/vm/hugetlb_shm_group",
+   NULL},
   {"shmget",
    ENOMEM,
    "no memory; for huge pages, their number",
-   "/proc/sys/vm/nr_hugepages"},
-  {"shmctl", ENOMEM, "the limit of locked memory, RLIMIT_MEMLOCK", NULL},
-  {NULL, 0, NULL, NULL},
+   "/proc/sys/vm/nr_hugepages",
+   NULL},
+  {"shmat",
+   EINVAL,
+   "no such segment, or the address is taken, or not the start of a page",
+   NULL,
+   NULL},
+  {"shmctl", ENOMEM, "the limit of locked memory, RLIMIT_MEMLOCK", NULL, NULL},
+  {NULL, 0, NULL, NULL, NULL},
 };
 
 static const struct hint *find_hint(const char *call, int err) {
   for (const struct hint *h = hints; h->call != NULL; h++)
-    if (h->err == err && strcmp(h->call, call) == 0) return h;
+    if (h->err == err && strcmp(h->call, call) == 0 &&
+        (h->is_met == NULL || h->is_met()))
+      return h;
   return NULL;
 }
 
@@ -147,13 +207,11 @@ int ux_sysv_result(lua_State *L, int err, const char *call, int id) {
 
 key_t ux_sysv_check_key(lua_State *L, int arg,
                         const struct ux_sysv_options *o) {
-  if (lua_isnoneornil(L, arg)) {
-    luaL_argcheck(L, o->create, arg, "without a key it needs create = true");
-    return IPC_PRIVATE;
-  }
-  lua_Integer key = luaL_checkinteger(L, arg);
+  lua_Integer key = luaL_optinteger(L, arg, IPC_PRIVATE);
   luaL_argcheck(
     L, key >= INT32_MIN && key <= UINT32_MAX, arg, "a key has 32 bits");
+  if (key == IPC_PRIVATE) /* the system would make one in any case */
+    luaL_argcheck(L, o->create, arg, "without a key it needs create = true");
   return (key_t)(uint32_t)key;
 }
 
@@ -305,8 +363,9 @@ key as well.
 static int l_ftok(lua_State *L) {
   const char *path = ux_check_cstring(L, 1);
   int id = check_project(L, 2);
+  errno = 0;
   key_t key = ftok(path, id);
-  if (key == -1) return ux_fail(L, errno, "ftok", path);
+  if (key == -1 && errno != 0) return ux_fail(L, errno, "ftok", path);
   lua_pushinteger(L, key);
   return 1;
 }

@@ -63,10 +63,17 @@ void ux_sysv_apply_perm(const struct ux_sysv_perm *given,
 
 /* ---- getting ----------------------------------------------------------- */
 
-/* The key at arg; nil is IPC_PRIVATE, which is to be created: raises if the
-   options do not say so. */
+/* The key at arg; nil or 0 is IPC_PRIVATE, which is to be created: raises if
+   the options do not say so. */
 key_t ux_sysv_check_key(lua_State *L, int arg,
                         const struct ux_sysv_options *o);
+
+/* Where an id stands in the system's table, for MSG_STAT_ANY and its like,
+   which tell about objects that may not be read. They return the id: compare,
+   for the table may be larger than usual. */
+static inline int ux_sysv_index(int id) {
+  return id & 0x7fff;
+}
 
 /* The id at arg. */
 int ux_sysv_check_id(lua_State *L, int arg);

@@ -119,6 +119,16 @@ static int l_get(lua_State *L) {
   return 2;
 }
 
+/* For what only its owner may do, and that is also who must not read it. */
+static int stat_any(int id, struct msqid_ds *ds) {
+  int err = msgctl(id, IPC_STAT, ds) == 0 ? 0 : errno;
+#ifdef MSG_STAT_ANY
+  if (err == EACCES && msgctl(ux_sysv_index(id), MSG_STAT_ANY, ds) == id)
+    err = 0;
+#endif
+  return err;
+}
+
 /***
 Opens a queue by its id.
 @function from_id
@@ -133,7 +143,7 @@ static int l_from_id(lua_State *L) {
   struct msqid_ds ds;
   int id = ux_sysv_check_id(L, 1);
   struct queue *q = new_queue(L);
-  int err = msgctl(id, IPC_STAT, &ds) == 0 ? 0 : errno;
+  int err = stat_any(id, &ds);
   if (err != 0 && err != EACCES) return ux_sysv_fail(L, err, "msgctl", id);
   key_t key = IPC_PRIVATE;
 #ifdef __linux__
@@ -386,7 +396,7 @@ static int l_set(lua_State *L) {
   struct msqid_ds ds;
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, set_schema, &o);
-  int err = msgctl(q->sysv.id, IPC_STAT, &ds) == 0 ? 0 : errno;
+  int err = stat_any(q->sysv.id, &ds);
   ux_sysv_apply_perm(&o.perm, &ds.msg_perm);
   if (o.max_bytes >= 0) ds.msg_qbytes = (msglen_t)o.max_bytes;
   if (err == 0 && msgctl(q->sysv.id, IPC_SET, &ds) != 0) err = errno;

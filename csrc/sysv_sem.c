@@ -94,22 +94,47 @@ How many processes wait for one.
 */
 static int l_waiting(lua_State *L) {
   int results = push_control(L, GETNCNT);
-  return results == 1 ? 1 + push_control(L, GETZCNT) : results;
+  if (results != 1) return results;
+  results = push_control(L, GETZCNT);
+  return results == 1 ? 2 : results;
 }
 
-/* Room for all values, as a userdata on the stack; NULL with an errno. */
+/* How many values GETALL may write. Whoever owns the set could remove it, and
+   make a larger one with its id; so there is room for the largest. */
+static int most_values(int count) {
+#ifdef __linux__
+  struct seminfo info = {.semmsl = 0};
+  union semun arg = {.info = &info};
+  if (semctl(0, 0, IPC_INFO, arg) >= 0 && info.semmsl > count)
+    return info.semmsl;
+#endif
+  return count;
+}
+
+/* Room for values, as a userdata on the stack. */
 static unsigned short *new_values(lua_State *L, int count) {
   size_t size = ((size_t)count + 1) * sizeof(unsigned short);
   return memset(lua_newuserdatauv(L, size, 0), 0, size);
 }
 
+/* Also when it may not be read: the owner may change it all the same. */
+static int stat_any(int id, struct semid_ds *ds) {
+  union semun arg = {.buf = ds};
+  int err = semctl(id, 0, IPC_STAT, arg) < 0 ? errno : 0;
+#ifdef SEM_STAT_ANY
+  if (err == EACCES && semctl(ux_sysv_index(id), 0, SEM_STAT_ANY, arg) == id)
+    err = 0;
+#endif
+  return err;
+}
+
 /* How many there are, for a set that could not be looked at before. */
 static int count_of(const struct ux_sem_set *s, int *count) {
   struct semid_ds ds = {.sem_otime = 0};
-  union semun arg = {.buf = &ds};
   *count = s->count;
   if (*count > 0) return 0;
-  if (semctl(s->sysv.id, 0, IPC_STAT, arg) != 0) return errno;
+  int err = stat_any(s->sysv.id, &ds);
+  if (err != 0) return err;
   *count = (int)ds.sem_nsems;
   return 0;
 }
@@ -126,7 +151,7 @@ The values of all, read at one moment.
 static int l_values(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
   int count, err = count_of(s, &count);
-  union semun arg = {.array = new_values(L, count)};
+  union semun arg = {.array = new_values(L, most_values(count))};
   if (err == 0 && semctl(s->sysv.id, 0, GETALL, arg) < 0) err = errno;
   if (err != 0) return fail(L, s, err, "semctl");
   lua_createtable(L, count, 0);
@@ -215,7 +240,7 @@ static int l_set(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) return set_value(L, s);
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, set_schema, &perm);
-  int err = semctl(s->sysv.id, 0, IPC_STAT, arg) < 0 ? errno : 0;
+  int err = stat_any(s->sysv.id, &ds);
   ux_sysv_apply_perm(&perm, &ds.sem_perm);
   if (err == 0 && semctl(s->sysv.id, 0, IPC_SET, arg) < 0) err = errno;
   return ux_sysv_result(L, err, "semctl", s->sysv.id);
@@ -463,9 +488,8 @@ static int l_from_id(lua_State *L) {
   int id = ux_sysv_check_id(L, 1);
   ux_check_options(L, 2, from_id_schema, &o);
   struct semid_ds ds = {.sem_otime = 0};
-  union semun arg = {.buf = &ds};
   struct ux_sem_set *s = new_set(L);
-  int err = semctl(id, 0, IPC_STAT, arg) < 0 ? errno : 0;
+  int err = stat_any(id, &ds);
   if (err != 0 && err != EACCES) return ux_sysv_fail(L, err, "semctl", id);
   key_t key = IPC_PRIVATE;
 #ifdef __linux__

@@ -118,6 +118,7 @@ static int finish_found(int id, struct sem_init *s) {
   if (err == EACCES || (err == 0 && !is_unfinished(&ds))) return 0;
   if (err != 0) return err == EINVAL ? EIDRM : err;
   if (!s->options->create) return ENOENT;
+  if (s->values == NULL) return EINVAL; /* without a count there is none */
   if (ds.sem_nsems != (unsigned long)s->count) {
     err = ux_sysv_remove(UX_SYSV_SEM, id);
     return err == 0 ? EIDRM : err;

@@ -10,6 +10,7 @@ union semun { /* the caller has to declare it, says semctl(2) */
   int val;
   struct semid_ds *buf;
   unsigned short *array;
+  void *info;
 };
 
 struct sem_init {

@@ -30,6 +30,12 @@ static int semop_call(void *arg) {
   return semtimedop(o->id, o->ops, o->count, left) == 0 ? 0 : errno;
 }
 
+/* Without waiting. */
+static int try_semop(const struct operation *o) {
+  struct timespec none = {0, 0};
+  return semtimedop(o->id, o->ops, o->count, &none) == 0 ? 0 : errno;
+}
+
 static int sleep_in_semop(lua_State *L, struct operation *o) {
   struct ux_deadline forever = {UX_FOREVER, 0};
   return ux_wait_call(L, semop_call, o, &forever);
@@ -40,6 +46,13 @@ static int sleep_in_semop(lua_State *L, struct operation *o) {
 static int semop_call(void *arg) {
   const struct operation *o = arg;
   return semop(o->id, o->ops, o->count) == 0 ? 0 : errno;
+}
+
+/* It could, but for flags that are the caller's: so it waits, maybe for the
+   first tick only. */
+static int try_semop(const struct operation *o) {
+  (void)o;
+  return EINTR;
 }
 
 static int sleep_in_semop(lua_State *L, struct operation *o) {
@@ -218,18 +231,13 @@ would be over 32767), E2BIG (too many), EINVAL (none; or no such set), EIDRM
 static int l_op(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
   struct ux_deadline deadline = ux_check_deadline(L, 3);
-  struct timespec none = {0, 0};
   bool has_nowait;
   struct operation o = read_operations(L, s, &deadline, &has_nowait);
-  int err = EAGAIN;
-  if (deadline.left == 0) {
-#ifdef __linux__
-    err = semtimedop(o.id, o.ops, o.count, &none) == 0 ? 0 : errno;
-#endif
-    if (err == EAGAIN && !has_nowait) err = ETIMEDOUT;
-  } else {
+  int err = try_semop(&o);
+  if (err == EAGAIN && deadline.left == 0)
+    err = has_nowait ? EAGAIN : ETIMEDOUT;
+  else if (err == EAGAIN || err == EINTR)
     err = wait_semop(L, &o, has_nowait);
-  }
   return ux_sysv_result(L, err, "semop", o.id);
 }
 

@@ -120,6 +120,16 @@ static int l_get(lua_State *L) {
   return 2;
 }
 
+/* For what only its owner may do, and that is also who must not read it. */
+static int stat_any(int id, struct shmid_ds *ds) {
+  int err = shmctl(id, IPC_STAT, ds) == 0 ? 0 : errno;
+#ifdef SHM_STAT_ANY
+  if (err == EACCES && shmctl(ux_sysv_index(id), SHM_STAT_ANY, ds) == id)
+    err = 0;
+#endif
+  return err;
+}
+
 /***
 Opens a segment by its id.
 @function from_id
@@ -134,7 +144,7 @@ static int l_from_id(lua_State *L) {
   struct shmid_ds ds;
   int id = ux_sysv_check_id(L, 1);
   struct segment *s = ux_new(L, &segment_class);
-  int err = shmctl(id, IPC_STAT, &ds) == 0 ? 0 : errno;
+  int err = stat_any(id, &ds);
   if (err != 0 && err != EACCES) return ux_sysv_fail(L, err, "shmctl", id);
   key_t key = IPC_PRIVATE;
 #ifdef __linux__
@@ -187,24 +197,29 @@ static size_t whole_pages(size_t length) {
 
 /* Only memory that was attached by us, and all of it: nothing else can be
    lost. */
-static struct ux_region *check_replaced(lua_State *L, int index, size_t size) {
+static int check_replaced(lua_State *L, int index, int id,
+                          struct ux_region **replaced) {
   struct ux_region *r = ux_test(L, index, &ux_region_class);
   bool is_attached = r != NULL && ux_region_is_open(r) && r->release == detach;
+  struct shmid_ds ds;
   if (!is_attached)
-    luaL_argerror(L, 2, "option 'replace': attached region expected");
-  else if (whole_pages(r->length) != whole_pages(size))
+    return luaL_argerror(L, 2, "option 'replace': attached region expected");
+  if (ux_region_is_pinned(r)) return EBUSY;
+  if (shmctl(id, IPC_STAT, &ds) != 0) return errno;
+  if (whole_pages(r->length) != whole_pages(ds.shm_segsz))
     luaL_argerror(L, 2, "option 'replace': its size differs");
-  return r;
+  *replaced = r;
+  return 0;
 }
 
 #define REMAP_FLAG SHM_REMAP
 
 #else
 
-static struct ux_region *check_replaced(lua_State *L, int index, size_t size) {
-  (void)index, (void)size;
-  luaL_argerror(L, 2, "option 'replace': not on this system");
-  return NULL;
+static int check_replaced(lua_State *L, int index, int id,
+                          struct ux_region **replaced) {
+  (void)index, (void)id, (void)replaced;
+  return luaL_argerror(L, 2, "option 'replace': not on this system");
 }
 
 #define REMAP_FLAG 0
@@ -215,6 +230,27 @@ static struct ux_region *check_replaced(lua_State *L, int index, size_t size) {
 static void set_name(lua_State *L, int id) {
   lua_pushfstring(L, "id=%d", id);
   lua_setiuservalue(L, -2, UX_REGION_NAME);
+}
+
+/* Attaches it, in the place of another if there is one, and then asks for its
+   size: what is attached cannot go and come again with another one. No Lua in
+   between. 0 or an errno. */
+static int attach(struct ux_region *r, int id, void *where, int flags,
+                  struct ux_region *replaced) {
+  struct shmid_ds ds;
+  if (replaced != NULL) {
+    where = replaced->base;
+    flags |= REMAP_FLAG;
+  }
+  void *base = shmat(id, where, flags);
+  if (base == (void *)-1) return errno;
+  if (replaced != NULL) replaced->head.open = false;
+  int err = shmctl(id, IPC_STAT, &ds) == 0 ? 0 : errno;
+  if (err == 0)
+    ux_region_set(r, base, ds.shm_segsz, (flags & SHM_RDONLY) != 0);
+  else
+    shmdt(base);
+  return err;
 }
 
 /***
@@ -229,29 +265,22 @@ that: one that was attached, and is of the same size.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: EACCES, EINVAL (no such segment, or no room at the
-address), EIDRM, ENOMEM
+address), EIDRM, ENOMEM, EBUSY (a lock is held in the region to replace)
 @see shmat(2)
 */
 static int l_attach(lua_State *L) {
   const struct segment *s = check_segment(L);
   struct attach_options o = {.readonly = false};
-  struct shmid_ds ds;
   struct ux_region *replaced = NULL;
-  int id = s->sysv.id, flags;
+  int id = s->sysv.id, err = 0;
   ux_check_options(L, 2, attach_schema, &o);
-  if (shmctl(id, IPC_STAT, &ds) != 0)
-    return ux_sysv_fail(L, errno, "shmctl", id);
-  if (o.replace != 0) replaced = check_replaced(L, o.replace, ds.shm_segsz);
-  void *where =
-    replaced != NULL ? replaced->base : (void *)(intptr_t)o.address;
-  flags = (o.readonly ? SHM_RDONLY : 0) | (replaced != NULL ? REMAP_FLAG : 0);
   struct ux_region *r = ux_region_new(L, "sysv_shm", detach);
   set_name(L, id);
-  void *base = shmat(id, where, flags);
-  if (base == (void *)-1) return ux_sysv_fail(L, errno, "shmat", id);
-  ux_region_set(r, base, ds.shm_segsz, o.readonly);
-  if (replaced != NULL) replaced->head.open = false;
-  return 1;
+  void *where = (void *)(intptr_t)o.address;
+  int flags = o.readonly ? SHM_RDONLY : 0;
+  if (o.replace != 0) err = check_replaced(L, o.replace, id, &replaced);
+  if (err == 0) err = attach(r, id, where, flags, replaced);
+  return err == 0 ? 1 : ux_sysv_fail(L, err, "shmat", id);
 }
 
 /* ---- control ----------------------------------------------------------- */
@@ -313,7 +342,7 @@ static int l_set(lua_State *L) {
   struct shmid_ds ds;
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, set_schema, &perm);
-  int err = shmctl(s->sysv.id, IPC_STAT, &ds) == 0 ? 0 : errno;
+  int err = stat_any(s->sysv.id, &ds);
   ux_sysv_apply_perm(&perm, &ds.shm_perm);
   if (err == 0 && shmctl(s->sysv.id, IPC_SET, &ds) != 0) err = errno;
   return ux_sysv_result(L, err, "shmctl", s->sysv.id);

@@ -40,14 +40,22 @@ local function ask(a, op, b)
   return calculator.result
 end
 
+-- Operands are what an int of C holds.
+local function parse(line)
+  local a, op, b = line:match "^%s*(-?%d+)%s*([^%sq])%s*(-?%d+)%s*$"
+  if a and pcall(string.pack, "i4i4", a, b) then
+    return tonumber(a), op, tonumber(b)
+  end
+end
+
 for line in io.lines() do
-  local a, op, b = line:match "^%s*(-?%d+)%s*(%S)%s*(-?%d+)%s*$"
+  local a, op, b = parse(line)
   if line == QUIT then
     ask(0, QUIT, 0)
     break
   elseif not a then
     print "like 6 * 7, or q"
   else
-    print(line .. " = " .. ask(tonumber(a), op, tonumber(b)))
+    print(line .. " = " .. ask(a, op, b))
   end
 end

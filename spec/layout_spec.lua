@@ -93,6 +93,20 @@ describe("layout.struct", function()
     compiled("check", key)
   end)
 
+  it("takes a count apart from the name of the type", function()
+    local one = layout.struct {{"s", "char[6]"}, {"b", "byte[3]"},
+      {"n", "int16[2]"}, {"m", "char[2][4]"}, {"p", layout.array(Point, 2)}}
+    local two = layout.struct {{"s", "char", 6}, {"b", "byte", 3},
+      {"n", "int16", 2}, {"m", "char[4]", 2}, {"p", Point, 2}}
+    local values = {s = "abc", b = "\0\1\2", n = {1, 2}, m = {"x", "y"},
+      p = {{x = 1, y = 2}, {x = 3, y = 4}}}
+    assert.equal(one:size(), two:size())
+    local a, b = layout.new(one, values), layout.new(two, values)
+    assert.same(layout.get(a), layout.get(b))
+    assert.equal(layout.region(a):read(), layout.region(b):read())
+    t.raises("one byte at least", layout.struct, {{"s", "char", 0}})
+  end)
+
   it("raises for what is no list of fields", function()
     for message, fields in pairs {
       ["no fields"] = {},
@@ -354,6 +368,42 @@ describe("pairs of a struct", function()
     end
     assert.equal("operand1=0 operand2=0 op=\0 result=0 state=0 client=0",
       table.concat(names, " "))
+  end)
+end)
+
+describe("What pairs goes on with", function()
+  it("takes only a view of the type that it was made for", function()
+    local point, other = layout.new(Point), layout.new(Number)
+    local list = layout.new(layout.array("int", 2), {1, 2})
+    for _, view in ipairs {point, list} do
+      local go_on = pairs(view)
+      for _, wrong in ipairs {"x", 1, {}, io.stdout, region.new(1), Point} do
+        t.raises("layout view expected", go_on, wrong)
+      end
+      t.raises("layout view expected", go_on)
+      t.raises("view of another type", go_on, other)
+    end
+    t.raises("no field 'z'", pairs(point), point, "z")
+    assert.same({2, 2}, {pairs(list)(list, 1)})
+    assert.is_nil((pairs(list)(list, 2)))
+    assert.is_nil((pairs(list)(list, math.mininteger)))
+  end)
+end)
+
+describe("layout.get", function()
+  it("sees that the collector has closed the region", function()
+    local r = assert(ipc.mmap.map {size = 1 << 20})
+    local view = layout.array("byte[1048576]", 1):at(r)
+    collectgarbage()
+    collectgarbage("incremental", 100, 1000, 30) -- all of it in one step
+    collectgarbage "stop"
+    setmetatable({}, {__gc = function() r:close() end})
+    collectgarbage "restart"
+    local ok, message = pcall(layout.get, view)
+    collectgarbage("incremental", 200, 100, 13)
+    assert.is_false(r:is_open())
+    assert.is_false(ok)
+    assert.truthy(message:find "closed region")
   end)
 end)
 

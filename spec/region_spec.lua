@@ -78,6 +78,34 @@ describe("Region:read and write", function()
   end)
 end)
 
+describe("A number in the place of a string", function()
+  it("is one, and its making may close the region", function()
+    local r = assert(ipc.mmap.map {size = 4096})
+    assert.equal("12", r:write(0, 12):read(0, 2))
+    assert.equal(0, r:find(12))
+    for _, call in ipairs {
+      function(one, number) return one:write(0, number) end,
+      function(one, number) return one:find(number) end,
+    } do
+      local closing = assert(ipc.mmap.map {size = 4096})
+      collectgarbage()
+      collectgarbage("incremental", 100, 1000, 30) -- all of it in one step
+      collectgarbage "stop"
+      setmetatable({}, {__gc = function() closing:close() end})
+      collectgarbage "restart"
+      local ok, message
+      for i = 1, 1000 do
+        ok, message = pcall(call, closing, 1e15 + i)
+        if not ok then break end
+      end
+      collectgarbage("incremental", 200, 100, 13)
+      assert.is_false(ok)
+      assert.truthy(message:find "closed region")
+    end
+    r:close()
+  end)
+end)
+
 describe("Region:cstring", function()
   it("ends at the first zero, or at the end", function()
     local r <close> = region.new(8)
@@ -174,6 +202,20 @@ describe("Region:pack and unpack", function()
       assert.equal(("\1"):rep(8), r:read())
     end)
 
+  it("lose no error that a signal handler raises meanwhile", function()
+    local r <close> = region.new(100)
+    local raised = false
+    debug.sethook(function()
+      if debug.getinfo(2, "f").func == string.unpack and not raised then
+        raised = true
+        error("stop", 0)
+      end
+    end, "c")
+    local ok, message = pcall(r.unpack, r, "z")
+    debug.sethook()
+    assert.same({true, false, "stop"}, {raised, ok, message})
+  end)
+
   it("notice a region closed by a conversion", function()
     local r = region.new(8)
     local closer = setmetatable({}, {__name = "closer", __tostring = function()
@@ -263,6 +305,34 @@ describe("A read-only region", function()
     t.raises("read-only region", function() pair.b[1] = 1 end)
     t.raises("read-only region", function() pair.b = {1} end)
     t.raises("read-only region", ipc.layout.set, pair, {a = 1})
+  end)
+end)
+
+describe("A region that was made read-only", function()
+  it("is so for the views of it too, also those made before", function()
+    local r <close> = assert(ipc.mmap.map {size = 4096})
+    local view = r:view(8, 100):view(8)
+    local number = ipc.layout.array("int", 4):at(view)
+    local _, set = ipc.layout.bind(number, 2)
+    local cell <close> = assert(ipc.atomic.int32(view, 16))
+    set(7)
+    assert.is_true(r:protect "r")
+    assert.is_true(view:is_readonly())
+    assert.truthy(tostring(view):find "read%-only$")
+    t.raises("read-only region", view.write, view, 0, "x")
+    t.raises("read-only region", view.fill, view)
+    t.raises("read-only region", view.copy, view, 0, r, 0, 1)
+    t.raises("read-only region", view.pack, view, "B", 0, 1)
+    t.raises("read-only region", set, 8)
+    t.raises("read-only region", function() number[1] = 1 end)
+    t.raises("read-only region", cell.store, cell, 1)
+    assert.equal(7, number[2])
+    local later = r:view(0, 10)
+    assert.is_true(r:protect "rw")
+    later:write(0, "x")
+    set(8)
+    assert.equal(8, number[2])
+    assert.is_false(view:is_readonly())
   end)
 end)
 

@@ -182,15 +182,19 @@ describe("The shell's tools", function()
       .. "%s+%S+%s+600%s+3333%s+0"))
   end)
 
+  -- Until the process that started the shell sleeps in its call.
+  local AWAIT_SLEEP =
+    "until grep -q '^State:.S' /proc/$PPID/status; do :; done; "
+
   it_runs("ipcrm removes them while we wait: EIDRM", function()
     local q <close> = assert(sysv_msg.get(nil, NEW))
     local child <close> = assert(process.spawn {"sh", "-c",
-      "sleep 0.1; ipcrm -q " .. q:id()})
+      AWAIT_SLEEP .. "ipcrm -q " .. q:id()})
     t.refused("EIDRM", q:receive(0, 10))
     child:wait()
     local s <close> = assert(sysv_sem.get(nil, 1, NEW))
     local other <close> = assert(process.spawn {"sh", "-c",
-      "sleep 0.1; ipcrm -s " .. s:id()})
+      AWAIT_SLEEP .. "ipcrm -s " .. s:id()})
     t.refused("EIDRM", s:acquire(1, 1, 10))
     other:wait()
   end)

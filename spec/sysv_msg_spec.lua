@@ -487,6 +487,18 @@ describe("Permissions", function()
     assert.equal(2, q:stat().messages)
   end)
 
+  it("to read are not needed by the owner, to change them", function()
+    if not nobody.is_there() then return pending "needs root and setpriv" end
+    assert.equal("EACCES true rw------- 5 EPERM", nobody.run([[
+      local q <close> = assert(ipc.sysv_msg.get(nil,
+        {create = true, temporary = true, mode = 0}))
+      q:set {max_bytes = 5}
+      io.write(code(q:stat()), " ", tostring(q:set {mode = "rw-------"}), " ")
+      local other = assert(ipc.sysv_msg.from_id(tonumber(arg[1])))
+      print(q:stat().mode, q:stat().max_bytes, code(other:set {mode = 511}))
+    ]], tostring(new_queue():id())))
+  end)
+
   it("GV:msgqueue.cc:MsgOpPermissions of the own queue: EACCES", function()
     if not nobody.is_there() then return pending "needs root and setpriv" end
     assert.equal("EACCES EACCES EACCES", nobody.run([[

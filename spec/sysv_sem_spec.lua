@@ -113,128 +113,16 @@ describe("sysv_sem.get", function()
   it("gives the mode that is asked for, also one without rights", function()
     for _, mode in ipairs {"rw-rw-rw-", "r--------", "---------"} do
       local s <close> = new_set(1, 3, {key = new_key(), mode = mode})
-      assert.equal(mode, s:stat().mode)
-      assert.equal(3, s:value())
       local private <close> = new_set(1, 3, {mode = mode})
-      assert.equal(mode, private:stat().mode)
-    end
-  end)
-end)
-
-describe("A set that is being made", function()
-  local HALF_MADE = 64 -- the mark: x for the owner
-
-  it("has its first semop when get returns", function()
-    local s <close> = new_set(2, {1, 0}, {key = new_key()})
-    assert.is_true(s:stat().operated_at > 0)
-    assert.equal("rw-------", s:stat().mode)
-    local zero <close> = new_set(2, 0, {key = new_key()})
-    assert.is_true(zero:stat().operated_at > 0)
-  end)
-
-  -- ipcmk makes the set and its mode, as a creator that was killed then.
-  local function make_half(count)
-    local path = t.names.file ""
-    local command = ("ipcmk -S %d -p 0%o"):format(count, 384 + HALF_MADE)
-    local pipe <close> = assert(io.popen(command))
-    local id = assert(pipe:read "a":match "%d+")
-    for _, entry in ipairs(sysv.list "sem") do
-      if entry.id == tonumber(id) then return entry.key, path end
-    end
-  end
-
-  it("by a dead process is finished by the next that creates", function()
-    local key = make_half(2)
-    t.refused("ENOENT", sysv_sem.get(key))
-    t.refused("ENOENT", sysv_sem.get(key, 2))
-    local s <close>, is_new = assert(sysv_sem.get(key, 2,
-      {create = true, initial = {3, 0}, temporary = true}))
-    assert.is_true(is_new)
-    assert.same({3, 0}, s:values())
-    assert.equal("rw-------", s:stat().mode)
-    local r <close>, again = assert(sysv_sem.get(key, 2,
-      {create = true, initial = {7, 7}}))
-    assert.is_false(again)
-    assert.same({3, 0}, r:values())
-  end)
-
-  it("by a dead process in another size is made anew", function()
-    local key = make_half(3)
-    local s <close> = assert(sysv_sem.get(key, 2,
-      {create = true, initial = 4, temporary = true}))
-    assert.same({4, 4}, s:values())
-  end)
-
-  it("by a dead process is there for exclusive: EEXIST", function()
-    local key = make_half(1)
-    t.refused("EEXIST", sysv_sem.get(key, 1,
-      {create = true, exclusive = true, initial = 1}))
-    assert(sysv_sem.get(key, 1, {create = true, temporary = true})):close()
-  end)
-
-  it("by a program that waits for nothing is taken as it is", function()
-    local key = new_key()
-    local peer <close> = assert(process.spawn(
-      {t.program "sysv_peer", "half", tostring(key), "1"}, {stdout = "pipe"}))
-    assert.equal("made", peer.stdout:read("l", 5 * t.slow))
-    local s = assert(sysv_sem.get(key, 1,
-      {create = true, initial = 5, temporary = true}))
-    assert.equal(0, s:value())
-    assert(s:remove())
-    peer:kill "SIGKILL"
-    peer:wait()
-    peer.stdout:close()
-  end)
-
-  it("is never seen unfinished, however many make it at once", function()
-    local key = new_key()
-    local r, w = assert(ipc.pipe.open())
-    local children = {}
-    for i = 1, 12 do
-      children[i] = fork(function()
-        w:close()
-        r:read "a" -- all at once
-        local options = {create = true, initial = {1, 7}}
-        local set, is_new = assert(sysv_sem.get(key, 2, options))
-        local values = set:values()
-        if set:stat().operated_at == 0 or values[2] ~= 7 then return 9 end
-        local _ <close> = assert(set:lock(1, 10))
-        if set:value(1) ~= 0 then return 8 end
-        return is_new and 1 or 0
-      end)
-    end
-    w:close()
-    r:close()
-    local makers = 0
-    for _, child in ipairs(children) do
-      local how, code = child:wait(20 * t.slow)
-      assert.equal("exit", how)
-      assert.is_true(code < 2, "exit code " .. code)
-      makers = makers + code
-      child:close()
-    end
-    assert.equal(1, makers)
-    assert(sysv_sem.get(key)):remove()
-  end)
-
-  it("by processes that are killed at any moment is there or not", function()
-    local key = new_key()
-    for round = 1, 40 do
-      local child = fork(function()
-        while true do
-          local set = assert(sysv_sem.get(key, 1,
-            {create = true, initial = 1}))
-          set:remove()
-        end
-      end)
-      process.sleep(0.0005 * (round % 7))
-      child:kill "SIGKILL"
-      child:wait()
-      child:close()
-      local set = assert(sysv_sem.get(key, 1, {create = true, initial = 1}))
-      assert.equal(1, set:value())
-      assert.is_true(set:stat().operated_at > 0)
-      assert.is_true(set:remove())
+      local modes = {}
+      for _, entry in ipairs(sysv.list "sem") do
+        modes[entry.id] = entry.mode
+      end
+      assert.equal(mode, modes[s:id()])
+      assert.equal(mode, modes[private:id()])
+      assert.is_true(s:set {mode = "rw-------"}) -- to see what is in it
+      assert.is_true(private:set {mode = "rw-------"})
+      assert.same({3, 3}, {s:value(), private:value()})
     end
   end)
 end)
@@ -360,6 +248,19 @@ describe("SemaphoreSet:op", function()
     assert.same({11, 22, 33}, s:values())
     assert.is_true(s:op({{1, -11}, {2, 0 - 22}, {1, 0}}, 1))
     assert.same({0, 0, 33}, s:values())
+  end)
+
+  it("is told EIDRM when the set is removed meanwhile, as is lock", function()
+    for _, call in ipairs {
+      function(s) return s:op {{1, -1}} end,
+      function(s) return s:lock() end,
+    } do
+      local s <close> = new_set()
+      local child = fork(function() return select(3, call(s)) end)
+      await(function() return s:waiting(1) == 1 end)
+      assert.is_true(s:remove())
+      finish(child, ipc.errno.EIDRM)
+    end
   end)
 
   it("makes all or none", function()
@@ -520,6 +421,21 @@ describe("SemaphoreSet:lock", function()
     assert.equal(1, s:value())
   end)
 
+  it("taken by acquire is given back by kill -9 too, with undo", function()
+    local s <close> = new_set(2, {1, 0}, {undo = true})
+    local child = fork(function()
+      s:acquire()
+      s:op {{2, 5}}
+      process.sleep(100)
+    end)
+    await(function() return s:value(2) == 5 end)
+    child:kill "SIGKILL"
+    assert.is_true(s:acquire(1, 1, 10))
+    assert.is_true(s:wait_zero(2, 10))
+    child:wait()
+    child:close()
+  end)
+
   it("is given back by kill -9 of its holder", function()
     local s <close> = new_set(1, 1)
     local child = fork(function()
@@ -650,6 +566,16 @@ describe("Permissions", function()
         print(code(s:wait_zero(1, 0)), s:release(1), code(s:value(1)))
       ]]))
     end)
+
+  it("to read are not needed by the owner, to change them", function()
+    if not nobody.is_there() then return pending "needs root and setpriv" end
+    assert.equal("3 EACCES EACCES true rw-------", nobody.run([[
+      local s <close> = assert(ipc.sysv_sem.get(nil, 3,
+        {create = true, temporary = true, mode = 0}))
+      io.write(#s, " ", code(s:values()), " ", code(s:waiting()), " ")
+      print(s:set {mode = "rw-------"}, s:stat().mode)
+    ]]))
+  end)
 
   it("WSL:sem.c#10 of others: to read only", function()
     if not nobody.is_there() then return pending "needs root and setpriv" end

@@ -1,4 +1,5 @@
 local t = require "support"
+local lfs = require "lfs"
 local ipc = require "unixipc"
 local nobody = require "support.nobody"
 local sysv, sysv_msg = ipc.sysv, ipc.sysv_msg
@@ -63,6 +64,7 @@ describe("Keys", function()
     for _, module in ipairs {sysv_msg, sysv_sem, sysv_shm} do
       t.raises("needs create = true", module.get)
       t.raises("needs create = true", module.get, nil)
+      t.raises("needs create = true", module.get, 0)
     end
     local q <close>, is_new = assert(sysv_msg.get(nil, NEW))
     assert.is_true(is_new)
@@ -300,10 +302,29 @@ describe("The limit", function()
     end)
   end)
 
+  it("of semaphores in all sets is told from that of sets: ENOSPC", function()
+    local usage = sysv.usage().sem
+    local limits = ("32000 %d 500 32000"):format(usage.semaphores + 3)
+    with_limit("sem", limits, function()
+      local message = t.refused("ENOSPC", sysv_sem.get(nil, 4, NEW))
+      assert.truthy(message:find "semaphores in all sets, the second number",
+        message)
+      assert(sysv_sem.get(nil, 3, NEW)):close()
+    end)
+  end)
+
   it("LTP:shmget03 of segments is named: ENOSPC", function()
     with_limit("shmmni", sysv.usage().shm.segments, function()
       local message = t.refused("ENOSPC", sysv_shm.get(nil, 1, NEW))
       assert.truthy(message:find "/proc/sys/kernel/shmmni: ", message)
+    end)
+  end)
+
+  it("of pages is told from that of segments: ENOSPC", function()
+    with_limit("shmall", sysv.usage().shm.pages + 2, function()
+      local message = t.refused("ENOSPC", sysv_shm.get(nil, 3 * 4096, NEW))
+      assert.truthy(message:find "pages in all segments, .*/shmall: ", message)
+      assert(sysv_shm.get(nil, 2 * 4096, NEW)):close()
     end)
   end)
 
@@ -328,11 +349,54 @@ describe("The limit", function()
     end)
   end)
 
+  it("of a set does not limit one that has taken the id of another", function()
+    local s = assert(sysv_sem.get(nil, 1, {create = true, initial = 7}))
+    local id, fresh = s:id(), nil
+    assert.is_true(s:remove())
+    with_limit("sem_next_id", id, function()
+      fresh = assert(sysv_sem.get(nil, 5000, NEW))
+    end)
+    if not fresh then return end
+    assert.equal(id, fresh:id())
+    assert.same({0}, s:values()) -- and no byte beyond
+    fresh:close()
+    s:close()
+  end)
+
   it("LTP:shmget05 an id that was asked for is given", function()
     with_limit("shm_next_id", 4711, function()
       local m <close> = assert(sysv_shm.get(nil, 1, NEW))
       assert.equal(4711, m:id())
       assert.equal(-1, tonumber(io.open "/proc/sys/kernel/shm_next_id":read()))
     end)
+  end)
+end)
+
+describe("A run of the specs", function()
+  local function namespace(pid)
+    return lfs.symlinkattributes(("/proc/%s/ns/ipc"):format(pid), "target")
+  end
+
+  local function read(pid, name)
+    local file <close> = io.open(("/proc/%s/%s"):format(pid, name))
+    return file and file:read "a" or ""
+  end
+
+  -- The process that runs all specs, of those that this one comes from.
+  local function runner()
+    local pid = "self"
+    repeat
+      pid = read(pid, "status"):match "PPid:%s*(%d+)"
+    until not pid or read(pid, "cmdline"):find "^%S*lua%S*scripts/run%-specs"
+    return pid
+  end
+
+  it("leaves nothing, even if it is killed: its objects go with it", function()
+    local pid = runner()
+    local its = pid and namespace(pid)
+    if not its or its == namespace "self" then
+      return pending "not run in a namespace of its own"
+    end
+    assert.truthy(its:find "^ipc:")
   end)
 end)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,17 +75,27 @@ void ux_region_poke(void) {
 
 /* ---- Ctrl-C with a handler that is not ours ---------------------------- */
 
-/* lua.c's handler has SA_RESTART: the kernel would resume the call it came
-   into. So for the time of a region it is called through this one, without. */
+/* It may have SA_RESTART: the kernel would resume the call it came into. And it
+   does not make the tick start. So for the time of a region it is called
+   through this one.
+
+   That is two system calls for each region, one to put the relay in and one to
+   take it out: each brings to light what was there. Nearly always that is what
+   was there the last time; if not, it is put right at once. A signal that comes
+   in between is raised again. */
 static struct {
   pthread_mutex_t lock;
-  int users; /* threads inside a region */
-  struct sigaction theirs;
+  int users;     /* threads inside a region */
+  bool is_known; /* is the handler theirs, and is the relay in? */
+  struct sigaction theirs, ours;
+  volatile sig_atomic_t is_settling, came; /* which one it is to call */
 } relay = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void on_relay(int sig, siginfo_t *info, void *context) {
   int err = errno;
-  if (relay.theirs.sa_flags & SA_SIGINFO)
+  if (relay.is_settling)
+    relay.came = 1;
+  else if (relay.theirs.sa_flags & SA_SIGINFO)
     relay.theirs.sa_sigaction(sig, info, context);
   else
     relay.theirs.sa_handler(sig);
@@ -101,27 +112,60 @@ static bool is_plain_handler(const struct sigaction *sa) {
          (sa->sa_handler != SIG_DFL && sa->sa_handler != SIG_IGN);
 }
 
-static void relay_begin(void) {
-  struct sigaction now;
-  pthread_mutex_lock(&relay.lock);
-  sigaction(SIGINT, NULL, &now);
-  if (!is_relay(&now) && is_plain_handler(&now)) {
-    relay.theirs = now;
-    now.sa_flags = (now.sa_flags | SA_SIGINFO) & ~SA_RESTART;
-    now.sa_sigaction = on_relay;
-    sigaction(SIGINT, &now, NULL);
-  }
-  relay.users++;
-  pthread_mutex_unlock(&relay.lock);
+/* What the system knows of a mask; the rest is the C library's. */
+#define MASK_BYTES ((NSIG - 1) / 8)
+
+static bool is_theirs(const struct sigaction *sa) {
+  const struct sigaction *was = &relay.theirs;
+  bool is_same = (sa->sa_flags & SA_SIGINFO)
+                   ? sa->sa_sigaction == was->sa_sigaction
+                   : sa->sa_handler == was->sa_handler;
+  return is_same && sa->sa_flags == was->sa_flags &&
+         memcmp(&sa->sa_mask, &was->sa_mask, MASK_BYTES) == 0;
 }
 
-static void relay_end(void) {
-  struct sigaction now;
+/* `now` is what was there. */
+static void put_relay_in(const struct sigaction *now) {
+  relay.theirs = relay.ours = *now;
+  relay.ours.sa_flags = (now->sa_flags | SA_SIGINFO) & ~SA_RESTART;
+  relay.ours.sa_sigaction = on_relay;
+  sigaction(SIGINT, &relay.ours, NULL);
+  relay.is_known = true;
+}
+
+/* Leaves it in if there is a handler at all. */
+static void look_at_handler(void) {
+  struct sigaction now = {.sa_flags = 0};
+  sigaction(SIGINT, relay.is_known ? &relay.ours : NULL, &now);
+  if (is_relay(&now)) return; /* another thread is inside, too */
+  if (is_plain_handler(&now)) {
+    if (!relay.is_known || !is_theirs(&now)) put_relay_in(&now);
+  } else if (relay.is_known) {
+    sigaction(SIGINT, &now, NULL);
+    relay.is_known = false;
+  }
+}
+
+static void relay_begin(void) {
   pthread_mutex_lock(&relay.lock);
-  relay.users--;
-  if (relay.users == 0 && sigaction(SIGINT, NULL, &now) == 0 &&
-      is_relay(&now)) /* their handler may have changed it */
-    sigaction(SIGINT, &relay.theirs, NULL);
+  relay.is_settling = 1;
+  look_at_handler();
+  relay.is_settling = 0;
+  bool has_come = relay.came;
+  relay.came = 0;
+  relay.users++;
+  pthread_mutex_unlock(&relay.lock);
+  if (has_come) raise(SIGINT);
+}
+
+/* Their handler may have made way for another one. */
+static void relay_end(void) {
+  struct sigaction now = {.sa_flags = 0};
+  pthread_mutex_lock(&relay.lock);
+  if (--relay.users == 0 && relay.is_known) {
+    sigaction(SIGINT, &relay.theirs, &now);
+    if (!is_relay(&now)) sigaction(SIGINT, &now, NULL);
+  }
   pthread_mutex_unlock(&relay.lock);
 }
 
