@@ -7,6 +7,7 @@
 
 #define UX_MODULES(X) \
   X(atomic) \
+  X(channel) \
   X(errno) \
   X(fifo) \
   X(layout) \

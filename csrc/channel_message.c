@@ -1,0 +1,500 @@
+/* Sending and receiving. */
+#include "channel_object.h"
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/wait.h"
+#include "codec.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#define INBOX_KEPT ((size_t)1 << 20) /* bytes; more is given back at once */
+#define CHUNK 64                     /* messages sent at once */
+
+/* ---- waiting ----------------------------------------------------------- */
+
+static int sleep_once(void *arg) {
+  const struct ux_channel_call *call = arg;
+  return ux_ring_sleep(call->ring, call->side, 0);
+}
+
+/* A lock is held by others for a moment: with a timeout of 0 too it is waited
+   for, a little. */
+static int sleep_in(lua_State *L, struct ux_channel_call *call,
+                    struct ux_deadline *deadline, int err) {
+  struct ux_deadline moment = ux_deadline_in(0.005);
+  bool is_short = err == EBUSY && deadline->left == 0;
+  err = ux_wait_call(L, sleep_once, call, is_short ? &moment : deadline);
+  if (!call->channel->head.open) ux_closed_error(L, &ux_channel_class);
+  return err == EINTR ? 0 : err;
+}
+
+/* Who polls is told again: there is nothing now. */
+static void rearm(const struct ux_channel_call *call) {
+  if (call->ring->bell[call->side] >= 0)
+    ux_ring_bell_rearm(call->ring, call->side);
+}
+
+int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
+                    struct ux_deadline *deadline) {
+  int err = call->attempt(call);
+  while (err == EAGAIN || err == EBUSY) {
+    if (err == EAGAIN) rearm(call);
+    if (err == EAGAIN && deadline->left == 0) return ETIMEDOUT;
+    if (!ux_ring_spin(call->ring, call->side)) {
+      err = sleep_in(L, call, deadline, err);
+      if (err != 0) return err;
+    }
+    err = call->attempt(call);
+  }
+  return err;
+}
+
+/* ---- bytes ------------------------------------------------------------- */
+
+struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
+                                          int arg,
+                                          const struct ux_ring *ring) {
+  struct ux_channel_bytes b = {.mark = UX_CHANNEL_BYTES};
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    b.data = lua_tolstring(L, arg, &b.length);
+    return b;
+  }
+  luaL_checkany(L, arg);
+  b.base = c->encoded.end;
+  b.mark = UX_CHANNEL_VALUE;
+  ux_codec_encode(L, arg, &c->encoded, ux_ring_limit(ring));
+  b.data = c->encoded.data + b.base;
+  b.length = c->encoded.end - b.base;
+  c->encoded.end = b.base; /* nobody writes there before Lua is called */
+  return b;
+}
+
+void ux_channel_settle(lua_State *L, struct ux_channel *c,
+                       struct ux_channel_bytes *b) {
+  (void)c;
+  if (b->mark == UX_CHANNEL_BYTES)
+    lua_pushnil(L); /* is an argument already */
+  else
+    b->data = lua_pushlstring(L, b->data, b->length);
+}
+
+bool ux_channel_push(lua_State *L, const char *data, size_t length,
+                     unsigned mark) {
+  if (mark != UX_CHANNEL_VALUE) {
+    lua_pushlstring(L, data, length);
+    return true;
+  }
+  if (ux_codec_decode(L, data, length) == length) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* ---- send -------------------------------------------------------------- */
+
+struct sending {
+  struct ux_channel_call call;
+  struct ux_channel_bytes bytes;
+};
+
+static int attempt_put(struct ux_channel_call *call) {
+  const struct sending *s = (const struct sending *)call;
+  return ux_ring_put(
+    call->ring, s->bytes.data, s->bytes.length, s->bytes.mark);
+}
+
+static bool can_evict(const struct ux_channel *c) {
+  return c->segment.options.kind == UX_SEGMENT_BROADCAST &&
+         c->segment.options.policy == UX_SEGMENT_EVICT;
+}
+
+/* Subscribers that leave no room have a while, then they are thrown out. */
+static int put_evicting(lua_State *L, struct sending *s,
+                        struct ux_deadline *deadline) {
+  struct ux_channel *c = s->call.channel;
+  if (deadline->left <= c->evict_after)
+    return ux_channel_wait(L, &s->call, deadline);
+  for (;;) {
+    struct ux_deadline patience = {.left = c->evict_after};
+    uint32_t evicted;
+    int err = ux_channel_wait(L, &s->call, &patience);
+    if (err != ETIMEDOUT) return err;
+    if (ux_deadline_passed(deadline)) return ETIMEDOUT;
+    err = ux_ring_evict(c->out, s->bytes.length, &evicted);
+    if (err != 0) return err;
+  }
+}
+
+/* The first try found no room. */
+static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
+  struct ux_channel *c = s->call.channel;
+  ux_channel_settle(L, c, &s->bytes);
+  struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
+  if (can_evict(c)) return put_evicting(L, s, &deadline);
+  return ux_channel_wait(L, &s->call, &deadline);
+}
+
+static int put(lua_State *L, struct sending *s, int timeout_arg) {
+  struct ux_channel *c = s->call.channel;
+  int err = attempt_put(&s->call);
+  if (err == 0 || (err != EAGAIN && err != EBUSY)) return err;
+  if (err == EAGAIN && c->overflow == UX_CHANNEL_FAIL) return EAGAIN;
+  return put_slowly(L, s, timeout_arg);
+}
+
+static int send_value(lua_State *L, struct ux_channel *c, int arg) {
+  if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "send");
+  if (lua_gettop(L) > arg) ux_check_deadline(L, arg + 1);
+  lua_settop(L, arg + 1);
+  struct sending s = {
+    .call = {c, c->out, UX_RING_PUT, attempt_put},
+    .bytes = ux_channel_encode(L, c, arg, c->out),
+  };
+  int err = put(L, &s, arg + 1);
+  if (err != 0) return ux_channel_fail(L, err, "send");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/***
+Sends a value: a string as its bytes, all else that `codec` can encode; nil and
+false too. When there is no room it does what the channel's `overflow` says.
+@function Channel:send
+@param value
+@tparam[opt] number timeout seconds
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ETIMEDOUT, EAGAIN (`overflow` is `"fail"`), EPIPE
+(closed; the other end is gone), EMSGSIZE (longer than the channel takes), EBUSY
+(`single`: there is another sender), ENOTSUP (a service), EBADMSG (the segment
+is damaged)
+*/
+static int l_send(lua_State *L) {
+  return send_value(L, ux_check_channel(L, 1), 2);
+}
+
+/* ---- send_many --------------------------------------------------------- */
+
+struct sending_many {
+  struct ux_channel_call call;
+  struct ux_ring_item items[CHUNK];
+  size_t first, count;
+};
+
+static int attempt_put_many(struct ux_channel_call *call) {
+  struct sending_many *s = (struct sending_many *)call;
+  size_t done = 0;
+  int err = ux_ring_put_many(
+    call->ring, s->items + s->first, s->count - s->first, &done);
+  s->first += done;
+  if (err == 0 && s->first < s->count) return EAGAIN;
+  return err;
+}
+
+/* The strings stay on the stack, where nobody takes them away. */
+static void load(lua_State *L, struct sending_many *s, lua_Integer from,
+                 lua_Integer most) {
+  struct ux_channel *c = s->call.channel;
+  s->first = s->count = 0;
+  while (s->count < CHUNK && from + (lua_Integer)s->count <= most) {
+    lua_geti(L, 2, from + (lua_Integer)s->count);
+    struct ux_channel_bytes b = ux_channel_encode(L, c, lua_gettop(L), c->out);
+    ux_channel_settle(L, c, &b);
+    s->items[s->count++] = (struct ux_ring_item){b.data, b.length, b.mark};
+  }
+}
+
+/***
+Sends the values of a sequence, in their order, with as few steps as can be:
+others see many of them at once. It waits for room whatever `overflow` says.
+@function Channel:send_many
+@tparam table values
+@tparam[opt] number timeout seconds
+@treturn[1] integer how many, all of them
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno, as of `send`
+@treturn[2] integer how many were sent
+*/
+static int l_send_many(lua_State *L) {
+  struct ux_channel *c = ux_check_channel(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  struct ux_deadline deadline = ux_check_deadline(L, 3);
+  lua_Integer most = luaL_len(L, 2), sent = 0;
+  if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "send_many");
+  lua_settop(L, 3);
+  luaL_checkstack(L, 2 * CHUNK + LUA_MINSTACK, NULL);
+  int err = 0;
+  while (err == 0 && sent < most) {
+    struct sending_many s = {
+      .call = {c, c->out, UX_RING_PUT, attempt_put_many}};
+    load(L, &s, sent + 1, most);
+    if (!c->head.open) ux_closed_error(L, &ux_channel_class);
+    err = ux_channel_wait(L, &s.call, &deadline);
+    sent += (lua_Integer)s.first;
+    lua_settop(L, 3);
+  }
+  int results = err == 0 ? 0 : ux_channel_fail(L, err, "send_many");
+  lua_pushinteger(L, sent);
+  return results + 1;
+}
+
+/* ---- receive ----------------------------------------------------------- */
+
+struct receiving {
+  struct ux_channel_call call;
+  size_t max;
+  size_t needed; /* bytes of the buffer, after ERANGE */
+};
+
+static int attempt_get(struct ux_channel_call *call) {
+  struct receiving *g = (struct receiving *)call;
+  struct ux_channel *c = call->channel;
+  struct ux_ring_message m;
+  struct ux_ring_packed head;
+  if (c->inbox.size <= sizeof head) {
+    g->needed = sizeof head + 1;
+    return ERANGE;
+  }
+  int err = ux_ring_get(
+    call->ring, c->inbox.data + sizeof head, c->inbox.size - sizeof head, &m);
+  if (err == ERANGE) g->needed = sizeof head + m.length;
+  if (err != 0) return err;
+  head = (struct ux_ring_packed){
+    .length = (uint32_t)m.length, .mark = m.mark, .from = m.from};
+  memcpy(c->inbox.data, &head, sizeof head);
+  c->lost += m.lost;
+  c->inbox_at = 0;
+  c->inbox_count = 1;
+  return 0;
+}
+
+static int attempt_get_many(struct ux_channel_call *call) {
+  struct receiving *g = (struct receiving *)call;
+  struct ux_channel *c = call->channel;
+  size_t count = 0, needed = 0;
+  int err = ux_ring_get_many(
+    call->ring, c->inbox.data, c->inbox.size, g->max, &count, &needed);
+  if (err == ERANGE) g->needed = needed;
+  if (err != 0) return err;
+  c->inbox_at = 0;
+  c->inbox_count = count;
+  return 0;
+}
+
+/* Until something is in the inbox. The buffer grows before anything is
+   taken. */
+static int fill(lua_State *L, struct receiving *g,
+                struct ux_deadline *deadline) {
+  struct ux_channel *c = g->call.channel;
+  if (c->is_giving)
+    luaL_error(L, "attempt to receive while a value is decoded");
+  while (c->inbox_count == 0) {
+    int err = ux_channel_wait(L, &g->call, deadline);
+    if (c->inbox_count > 0) return 0; /* by a handler, in between */
+    if (err != ERANGE) return err;
+    ux_buffer_reserve(L, &c->inbox, g->needed);
+  }
+  return 0;
+}
+
+static void take_out(lua_State *L, struct ux_channel *c, const char *end,
+                     size_t count) {
+  c->inbox_at = (size_t)(end - c->inbox.data);
+  c->inbox_count -= count;
+  c->taken += count;
+  if (c->inbox_count == 0 && c->inbox.size > INBOX_KEPT)
+    ux_buffer_free(L, &c->inbox);
+}
+
+struct giving {
+  struct ux_channel *channel;
+  const char *end; /* of the last that is done */
+  size_t max, done;
+};
+
+/* Under pcall: classes have functions that raise, and that may call anything.
+   Pushes the value, or those up to max in a table. */
+static int l_push(lua_State *L) {
+  struct giving *g = lua_touserdata(L, 1);
+  const char *at = g->end;
+  bool is_list = lua_toboolean(L, 2);
+  if (is_list) lua_createtable(L, (int)g->max, 1);
+  while (g->done < g->max) {
+    struct ux_ring_packed head;
+    const void *data = ux_ring_packed_next(&at, &head);
+    if (!ux_channel_push(L, data, head.length, head.mark)) break;
+    g->end = at;
+    g->done++;
+    if (is_list) lua_rawseti(L, -2, (lua_Integer)g->done);
+  }
+  return g->done > 0 ? 1 : 0;
+}
+
+/* One that is no value is dropped; when memory is short all stay. */
+static int drop_first(lua_State *L, struct ux_channel *c, int status) {
+  const char *end = c->inbox.data + c->inbox_at;
+  struct ux_ring_packed head;
+  ux_ring_packed_next(&end, &head);
+  if (status != LUA_ERRMEM) take_out(L, c, end, 1);
+  if (status != LUA_OK) return lua_error(L);
+  return ux_channel_fail(L, EILSEQ, "receive");
+}
+
+/* Those before one that cannot be given come first. */
+static int give(lua_State *L, struct ux_channel *c, size_t max, bool is_list) {
+  struct giving g = {.channel = c, .max = max};
+  int status;
+  do {
+    if (g.done > 0) g.max = g.done, lua_pop(L, 1);
+    g.done = 0;
+    g.end = c->inbox.data + c->inbox_at;
+    lua_pushcfunction(L, l_push);
+    lua_pushlightuserdata(L, &g);
+    lua_pushboolean(L, is_list);
+    c->is_giving = true;
+    status = lua_pcall(L, 2, 1, 0);
+    c->is_giving = false;
+  } while (status != LUA_OK && status != LUA_ERRMEM && g.done > 0);
+  if (status != LUA_OK || g.done == 0) return drop_first(L, c, status);
+  take_out(L, c, g.end, g.done);
+  if (!is_list) return 1;
+  lua_pushinteger(L, (lua_Integer)g.done);
+  lua_setfield(L, -2, "n");
+  return 1;
+}
+
+/* Bytes do without pcall. A finalizer may run when the string is made, and
+   take the message itself: false, and nothing is pushed. */
+static bool give_bytes(lua_State *L, struct ux_channel *c) {
+  const char *end = c->inbox.data + c->inbox_at;
+  struct ux_ring_packed head;
+  const char *data = ux_ring_packed_next(&end, &head);
+  uint64_t taken = c->taken;
+  lua_pushlstring(L, data, head.length);
+  if (c->taken != taken) {
+    lua_pop(L, 1);
+    return false;
+  }
+  take_out(L, c, end, 1);
+  return true;
+}
+
+static unsigned first_mark(const struct ux_channel *c) {
+  struct ux_ring_packed head;
+  memcpy(&head, c->inbox.data + c->inbox_at, sizeof head);
+  return head.mark;
+}
+
+static int receive_value(lua_State *L, struct ux_channel *c, int timeout_arg) {
+  if (c->in == NULL) return ux_channel_fail(L, ENOTSUP, "receive");
+  struct ux_deadline deadline = {UX_FOREVER, 0};
+  if (lua_gettop(L) >= timeout_arg)
+    deadline = ux_check_deadline(L, timeout_arg);
+  struct receiving g = {.call = {c, c->in, UX_RING_GET, attempt_get}};
+  for (;;) {
+    int err = fill(L, &g, &deadline);
+    if (err != 0) return ux_channel_fail(L, err, "receive");
+    if (first_mark(c) == UX_CHANNEL_VALUE) return give(L, c, 1, false);
+    if (give_bytes(L, c)) return 1;
+  }
+}
+
+/***
+Receives a value. nil, false and the empty string are values: only when the
+second result is not nil there was none.
+@function Channel:receive
+@tparam[opt] number timeout seconds
+@treturn[1] any what was sent
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ETIMEDOUT, EPIPE (closed, or the other end is gone,
+and nothing is left), ENOTCONN (a broadcast: not subscribed, or thrown out),
+EBUSY (`single`: there is another receiver), EILSEQ (what came is no value, and
+is dropped), ENOTSUP, EBADMSG (the segment is damaged)
+*/
+static int l_receive(lua_State *L) {
+  return receive_value(L, ux_check_channel(L, 1), 2);
+}
+
+/***
+Receives all that is there, up to a number: waits for the first only. Values
+that are nil leave holes, `n` says how many there are.
+@function Channel:receive_many
+@tparam[opt=64] integer max
+@tparam[opt] number timeout seconds
+@treturn[1] table values, with `n`
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno, as of `receive`
+*/
+static int l_receive_many(lua_State *L) {
+  struct ux_channel *c = ux_check_channel(L, 1);
+  lua_Integer max = luaL_optinteger(L, 2, CHUNK);
+  struct ux_deadline deadline = ux_check_deadline(L, 3);
+  luaL_argcheck(L, max > 0 && max <= INT_MAX, 2, "a count > 0 expected");
+  if (c->in == NULL) return ux_channel_fail(L, ENOTSUP, "receive_many");
+  struct receiving g = {
+    .call = {c, c->in, UX_RING_GET, attempt_get_many},
+    .max = (size_t)max,
+  };
+  int err = fill(L, &g, &deadline);
+  if (err != 0) return ux_channel_fail(L, err, "receive_many");
+  size_t count = c->inbox_count < g.max ? c->inbox_count : g.max;
+  return give(L, c, count, true);
+}
+
+/* ---- bound functions --------------------------------------------------- */
+
+static struct ux_channel *bound(lua_State *L) {
+  struct ux_channel *c = lua_touserdata(L, lua_upvalueindex(1));
+  ux_interrupt_enter(L);
+  if (!c->head.open) ux_closed_error(L, &ux_channel_class);
+  return c;
+}
+
+static int l_bound_send(lua_State *L) {
+  return send_value(L, bound(L), 1);
+}
+
+static int l_bound_receive(lua_State *L) {
+  return receive_value(L, bound(L), 1);
+}
+
+static int bind(lua_State *L, lua_CFunction fn) {
+  ux_check_channel(L, 1);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, fn, 1);
+  return 1;
+}
+
+/***
+A function that sends: `send(value, timeout)`, faster than the method.
+@function Channel:sender
+@treturn function
+*/
+static int l_sender(lua_State *L) {
+  return bind(L, l_bound_send);
+}
+
+/***
+A function that receives: `receive(timeout)`, faster than the method.
+@function Channel:receiver
+@treturn function
+*/
+static int l_receiver(lua_State *L) {
+  return bind(L, l_bound_receive);
+}
+
+const luaL_Reg ux_channel_message_methods[] = {
+  {"send", l_send},
+  {"receive", l_receive},
+  {"send_many", l_send_many},
+  {"receive_many", l_receive_many},
+  {"sender", l_sender},
+  {"receiver", l_receiver},
+  {NULL, NULL},
+};

@@ -1,0 +1,111 @@
+/* What the files of `channel` share: the object, and how its calls wait. */
+#ifndef UX_CHANNEL_OBJECT_H
+#define UX_CHANNEL_OBJECT_H
+
+#include "base/buffer.h"
+#include "base/class.h"
+#include "base/deadline.h"
+#include "base/posix_name.h"
+#include "lib/ring.h"
+
+enum ux_channel_overflow {
+  UX_CHANNEL_BLOCK,
+  UX_CHANNEL_FAIL,
+  UX_CHANNEL_DROP_NEW,
+  UX_CHANNEL_DROP_OLDEST,
+};
+
+struct ux_channel {
+  struct ux_object head;
+  struct ux_segment segment;
+  struct ux_ring rings[2];
+  struct ux_ring *out, *in; /* where it sends and receives; may be one */
+  uint32_t end;             /* of a duplex that has no name */
+  enum ux_channel_overflow overflow;
+  int64_t evict_after;      /* nanoseconds that a slow subscriber has */
+  struct ux_buffer encoded; /* values that are being sent */
+  /* Messages taken from the ring and not yet given to Lua, packed as
+     ux_ring_get_many does: what is there stays when Lua runs out of memory. */
+  struct ux_buffer inbox;
+  size_t inbox_at, inbox_count;
+  bool is_giving; /* values of the inbox are being decoded */
+  uint64_t taken; /* messages, out of the inbox */
+  bool is_temporary;
+  uint64_t lost;    /* lap: since the program asked last */
+  uint64_t last_id; /* of a service's requests */
+  uint64_t stored;  /* replies taken for another call */
+  char name[UX_POSIX_NAME_SIZE];
+};
+
+/* The user values of a channel. */
+enum {
+  UX_CHANNEL_REGION = 1, /* the root of the views of loans */
+  UX_CHANNEL_REPLIES,    /* of a service, by id: false while one waits */
+  UX_CHANNEL_USERVALUES = UX_CHANNEL_REPLIES,
+};
+
+/* What the bytes of a message are. */
+enum { UX_CHANNEL_BYTES, UX_CHANNEL_VALUE };
+
+extern const struct ux_class ux_channel_class;
+
+/* Also the methods of the other files. */
+extern const luaL_Reg ux_channel_message_methods[];
+extern const luaL_Reg ux_channel_loan_methods[];
+extern const luaL_Reg ux_channel_service_methods[];
+extern const luaL_Reg ux_channel_info_methods[];
+extern const luaL_Reg ux_channel_info_functions[];
+int ux_channel_len(lua_State *L); /* the metamethod */
+void ux_channel_service_open(lua_State *L);
+
+/* "queue" and such. */
+const char *ux_channel_kind(enum ux_segment_kind kind);
+
+/* The characters of a name besides the slash. */
+#define UX_CHANNEL_NAME_MOST (NAME_MAX - (sizeof UX_SEGMENT_PREFIX - 1))
+
+struct ux_channel *ux_check_channel(lua_State *L, int arg);
+
+/* nil, message, errno, in the words of channels. */
+int ux_channel_fail(lua_State *L, int err, const char *call);
+
+/* ---- waiting ----------------------------------------------------------- */
+
+/* One try of a call: 0 or an errno; it does not touch L. */
+struct ux_channel_call {
+  struct ux_channel *channel;
+  struct ux_ring *ring;
+  enum ux_ring_side side;
+  int (*attempt)(struct ux_channel_call *call);
+};
+
+/* Tries until it is done, or time is up: ETIMEDOUT; or another error. Handlers
+   of signals run while it sleeps. */
+int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
+                    struct ux_deadline *deadline);
+
+/* ---- what is sent ------------------------------------------------------ */
+
+struct ux_channel_bytes {
+  const char *data;
+  size_t length;
+  unsigned mark;
+  size_t base; /* of `encoded`, where it was before */
+};
+
+/* The bytes of the value at arg for a ring: a string as it is, all else
+   encoded. Valid
+   until the next call of Lua's; ux_channel_settle makes them last, pushing
+   one value. */
+struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
+                                          int arg, const struct ux_ring *ring);
+void ux_channel_settle(lua_State *L, struct ux_channel *c,
+                       struct ux_channel_bytes *bytes);
+
+/* ---- what is received -------------------------------------------------- */
+
+/* Pushes the value of these bytes, or nothing and why not: false. */
+bool ux_channel_push(lua_State *L, const char *data, size_t length,
+                     unsigned mark);
+
+#endif
