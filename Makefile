@@ -32,6 +32,7 @@ CFLAGS_asan = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fsanitize-undefined-trap-on-error
 CFLAGS_debug = -O1 -g
 CFLAGS_tsan = -O1 -g -fsanitize=thread
+CFLAGS_steps = -O2 -g -DUX_RING_TEST
 CFLAGS ?= -O2
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
   -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
@@ -60,7 +61,7 @@ say = $(if $(V),,@echo "$(1) $(BUILD): $(or $(filter %.c,$^),$(notdir $@))";)
 SUBMAKE = $(MAKE) --no-print-directory
 
 .PHONY: all programs demo test check bench examples doc asan valgrind stress \
-  tsan format install uninstall clean help
+  tsan model kill format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the library into build/release
@@ -120,9 +121,22 @@ valgrind: ## the specs under valgrind
 # Mutexes are misused there to see it refused. A fixed place in memory, since
 # gcc 12's sanitizer does not know those of new kernels.
 tsan: ## csrc/lib in threads, with ThreadSanitizer
-	@$(SUBMAKE) VARIANT=tsan CC=gcc build/tsan/spec/c/psync_test
+	@$(SUBMAKE) VARIANT=tsan CC=gcc build/tsan/spec/c/psync_test \
+	  build/tsan/spec/c/ring_test
 	TSAN_OPTIONS=report_mutex_bugs=0:halt_on_error=1 \
 	  setarch -R build/tsan/spec/c/psync_test 5
+	TSAN_OPTIONS=halt_on_error=1 setarch -R build/tsan/spec/c/ring_test
+
+model: ## the ring: all orders of steps of two or three, one killed
+	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_model
+	build/steps/spec/c/ring_model
+
+ROUNDS = 10000
+kill: ## the ring: killed and stopped at each step, then ROUNDS at random
+	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_storm
+	@$(SUBMAKE) build/release/spec/c/ring_storm
+	build/steps/spec/c/ring_storm steps
+	build/release/spec/c/ring_storm $(ROUNDS)
 
 check: ## format, linters, layers, coverage of the documentation, warnings
 	@scripts/setup check

@@ -101,28 +101,8 @@ int ux_queue_peek(struct ux_ring *r, struct ux_ring_message *m) {
   bool was_closed = ux_ring_is_closed(r);
   err = peek_locked(r, m, &w);
   ux_ring_unlock(&r->at->get_lock);
-  if (err == 0) ux_queue_pass_on(r, &w);
+  ux_queue_pass_on(r, &w, err);
   return ux_queue_is_over(r, err, was_closed);
-}
-
-/* All that is done at the front is given free. True if there was something. */
-static bool free_front(struct ux_ring *r) {
-  struct ux_walk w = {.read = ux_get(&r->at->read_at)};
-  struct ux_head h;
-  w.at = w.read;
-  w.end = ux_get(&r->at->scan_at);
-  if (w.end - w.read > r->mask + 1) return false;
-  while (w.at != w.end && ux_walk_read(r, &w, &h) == 0) {
-    enum ux_record_kind kind = ux_head_kind(&h);
-    if (kind == UX_RECORD_TAKEN || kind == UX_RECORD_DATA ||
-        kind == UX_RECORD_LOAN)
-      break;
-    w.at += h.span;
-  }
-  if (w.at == w.read) return false;
-  UX_STEP("freeing");
-  ux_show(&r->at->read_at, w.at);
-  return true;
 }
 
 static int find_taken(struct ux_ring *r, uint64_t position,
@@ -148,7 +128,7 @@ static int start_release(struct ux_ring *r) {
 
 int ux_queue_release(struct ux_ring *r, uint64_t position) {
   struct ux_head h;
-  bool is_freed = false;
+  struct ux_walk w = {.is_freed = false};
   int err = start_release(r);
   if (err != 0) return err;
   err = find_taken(r, position, &h);
@@ -157,10 +137,10 @@ int ux_queue_release(struct ux_ring *r, uint64_t position) {
     ux_set(&h.record->tag, ux_tag(UX_RECORD_DONE, 0, 0));
     UX_STEP("released");
     ux_add(&r->at->gets, 1);
-    is_freed = free_front(r);
+    ux_walk_free_front(r, &w);
   }
   ux_ring_unlock(&r->at->get_lock);
-  if (is_freed) ux_ring_notify(r, &r->at->not_full, true);
+  if (w.is_freed) ux_ring_notify(r, &r->at->not_full, true);
   return err;
 }
 

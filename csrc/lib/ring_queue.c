@@ -191,10 +191,12 @@ int ux_queue_is_over(const struct ux_ring *r, int err, bool was_closed) {
            : err;
 }
 
-/* Who was woken alone, and leaves something, wakes the next. */
-void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w) {
-  if (w->at != w->end) ux_ring_notify(r, &r->at->not_empty, false);
-  ux_ring_notify(r, &r->at->not_full, false);
+/* Who was woken alone, and leaves something, wakes the next. Room may have
+   been made even if nothing was there. */
+void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w, int err) {
+  if (err == 0 && w->at != w->end) ux_ring_notify(r, &r->at->not_empty, false);
+  if (err == 0 || w->is_freed)
+    ux_ring_notify(r, &r->at->not_full, w->is_freed);
 }
 
 static int get(struct ux_ring *r, void *buffer, size_t size,
@@ -205,7 +207,7 @@ static int get(struct ux_ring *r, void *buffer, size_t size,
   bool was_closed = ux_ring_is_closed(r);
   err = get_locked(r, buffer, size, m, &w);
   ux_ring_unlock(&r->at->get_lock);
-  if (err == 0) ux_queue_pass_on(r, &w);
+  ux_queue_pass_on(r, &w, err);
   return ux_queue_is_over(r, err, was_closed);
 }
 
@@ -246,7 +248,7 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
   bool was_closed = ux_ring_is_closed(r);
   err = get_many_locked(r, buffer, size, max, count, needed, &w);
   ux_ring_unlock(&r->at->get_lock);
-  if (err == 0) ux_queue_pass_on(r, &w);
+  ux_queue_pass_on(r, &w, err);
   return ux_queue_is_over(r, err, was_closed);
 }
 
@@ -262,6 +264,7 @@ static bool look(struct ux_ring *r, enum ux_ring_side side) {
   int err = ux_walk_find(r, &w, &h);
   r->is_looking = false;
   ux_ring_unlock(&r->at->get_lock);
+  if (w.is_freed) ux_ring_notify(r, &r->at->not_full, true);
   return err != EAGAIN;
 }
 

@@ -19,11 +19,12 @@ int ux_queue_put(struct ux_ring *r, uint32_t tag,
 struct ux_walk {
   uint64_t read, at, end;
   bool is_clear;
+  bool is_freed; /* read_at was moved, which producers are to be told */
 };
 
 int ux_queue_start_get(struct ux_ring *r);
 int ux_queue_is_over(const struct ux_ring *r, int err, bool was_closed);
-void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w);
+void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w, int err);
 
 /* The first that can be taken, and those behind: 0, EAGAIN, EBADMSG. */
 int ux_walk_find(struct ux_ring *r, struct ux_walk *w, struct ux_head *h);
@@ -32,6 +33,10 @@ int ux_walk_next(struct ux_ring *r, struct ux_walk *w, struct ux_head *h);
 /* The record at w->at, its position checked. */
 int ux_walk_read(const struct ux_ring *r, const struct ux_walk *w,
                  struct ux_head *h);
+
+/* Gives free what is done at the front, as the one who let it go should have
+   done before it was killed. */
+void ux_walk_free_front(struct ux_ring *r, struct ux_walk *w);
 
 /* Takes what was found last; or all before w->at, of a walk that is clear. */
 void ux_walk_take(struct ux_ring *r, struct ux_walk *w,

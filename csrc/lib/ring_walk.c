@@ -47,6 +47,7 @@ static bool is_pending(struct ux_ring *r, struct ux_head *h) {
 static void keep_walk(struct ux_ring *r, struct ux_walk *w) {
   if (w->is_clear && w->read != w->at) {
     w->read = w->at;
+    w->is_freed = true;
     ux_show(&r->at->read_at, w->at);
   }
   if (!w->is_clear) ux_set(&r->at->scan_at, w->at);
@@ -102,13 +103,42 @@ static bool give_back_taken(struct ux_ring *r) {
   return is_found;
 }
 
-int ux_walk_find(struct ux_ring *r, struct ux_walk *w, struct ux_head *h) {
+void ux_walk_free_front(struct ux_ring *r, struct ux_walk *w) {
+  struct ux_walk front = {.read = ux_get(&r->at->read_at)};
+  struct ux_head h;
+  front.at = front.read;
+  front.end = ux_get(&r->at->scan_at);
+  if (front.end - front.read > r->mask + 1) return;
+  while (front.at != front.end && ux_walk_read(r, &front, &h) == 0) {
+    enum ux_record_kind kind = ux_head_kind(&h);
+    if (kind == UX_RECORD_TAKEN || kind == UX_RECORD_DATA ||
+        kind == UX_RECORD_LOAN)
+      break;
+    front.at += h.span;
+  }
+  if (front.at == front.read) return;
+  UX_STEP("freeing");
+  ux_show(&r->at->read_at, front.at);
+  w->is_freed = true;
+}
+
+/* With the front made free: where the walk begins. */
+static int begin_walk(struct ux_ring *r, struct ux_walk *w) {
+  w->is_freed = false;
   int err = start_walk(r, w);
+  if (err != 0 || w->is_clear) return err;
+  ux_walk_free_front(r, w);
+  return start_walk(r, w);
+}
+
+int ux_walk_find(struct ux_ring *r, struct ux_walk *w, struct ux_head *h) {
+  int err = begin_walk(r, w);
   if (err == 0) err = ux_walk_next(r, w, h);
   if (err != EAGAIN) return err;
   keep_walk(r, w);
   if (w->is_clear || !ux_ring_is_look_due(r) || !give_back_taken(r))
     return err;
+  ux_walk_free_front(r, w);
   err = start_walk(r, w);
   return err == 0 ? ux_walk_next(r, w, h) : err;
 }
