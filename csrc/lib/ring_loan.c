@@ -95,7 +95,7 @@ static int peek_locked(struct ux_ring *r, struct ux_ring_message *m,
 }
 
 int ux_queue_peek(struct ux_ring *r, struct ux_ring_message *m) {
-  struct ux_walk w;
+  struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
   bool was_closed = ux_ring_is_closed(r);

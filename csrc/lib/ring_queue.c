@@ -201,7 +201,7 @@ void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w, int err) {
 
 static int get(struct ux_ring *r, void *buffer, size_t size,
                struct ux_ring_message *m) {
-  struct ux_walk w;
+  struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
   bool was_closed = ux_ring_is_closed(r);
@@ -242,7 +242,7 @@ static int get_many_locked(struct ux_ring *r, char *to, size_t size,
 
 static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
                     size_t *count, size_t *needed) {
-  struct ux_walk w;
+  struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
   bool was_closed = ux_ring_is_closed(r);
@@ -254,7 +254,7 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
 
 /* Producers wait for consumers alone, who look for their own dead. */
 static bool look(struct ux_ring *r, enum ux_ring_side side) {
-  struct ux_walk w;
+  struct ux_walk w = {.is_freed = false};
   struct ux_head h;
   if (side == UX_RING_PUT) return false;
   if (r->segment->options.kind == UX_SEGMENT_SERVICE && r->index > 0)

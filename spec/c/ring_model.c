@@ -410,6 +410,9 @@ static void drain(void) {
   int err, tries = 0;
   struct actor *a = &leftover;
   a->got_count = 0;
+  if (current->options.kind ==
+      UX_SEGMENT_SPSC) /* the role is the consumer's */
+    check(ux_ring_init(&a->ring, &actors[1].segment, 0) == 0, "init");
   for (;;) {
     err = ux_ring_get(&a->ring, buffer, sizeof buffer, &m);
     if (err == EAGAIN && ++tries > 3) break;
@@ -551,15 +554,15 @@ static const struct scenario scenarios[] = {
    {produce_3, consume_3},
    subscribe,
    verify_each,
-   5,
+   4,
    1,
    0},
   {"gate-two",
    BROADCAST(UX_SEGMENT_GATE),
-   {produce_2, consume_2, consume_2},
+   {produce_4, consume_3, consume_3},
    subscribe,
    verify_each,
-   3,
+   2,
    1,
    0},
   {"lap",
@@ -567,7 +570,7 @@ static const struct scenario scenarios[] = {
    {produce_4, consume_1},
    subscribe,
    verify_each,
-   6,
+   5,
    1,
    0},
 };

@@ -123,7 +123,7 @@ static void test_many(enum ux_segment_kind kind) {
   size_t done, count, needed, total = 0;
   make((struct ux_segment_options){.kind = kind, .capacity = 1024});
   for (int i = 0; i < 40; i++)
-    items[i] = (struct ux_ring_item){"abcdefghij" + i % 10, 10, 1};
+    items[i] = (struct ux_ring_item){&"abcdefghij"[i % 10], 10, 1};
   for (int i = 0; i < 40; i++) items[i].length = 10 - (size_t)i % 10;
   CHECK(ux_ring_put_many(&ring, items, 40, &done) == 0);
   CHECK(done == 32);
@@ -218,11 +218,11 @@ static void test_broadcast(void) {
   for (int i = 0; i < 3; i++) join(&others[i], &r[i], 0);
   CHECK(gets("x") == false && get() == ENOTCONN);
   CHECK(ux_ring_subscribe(&r[0], UX_RING_NEW, 0) == 0);
-  for (int i = 0; i < 9; i++) CHECK(put("123456789" + i) == 0);
+  for (int i = 0; i < 9; i++) CHECK(put(&"123456789"[i]) == 0);
   CHECK(ux_ring_subscribe(&r[1], UX_RING_OLDEST, 0) == 0);
   CHECK(ux_ring_subscribe(&r[2], UX_RING_LAST, 2) == 0);
-  for (int i = 0; i < 9; i++) CHECK(gets_from(&r[0], "123456789" + i));
-  for (int i = 0; i < 9; i++) CHECK(gets_from(&r[1], "123456789" + i));
+  for (int i = 0; i < 9; i++) CHECK(gets_from(&r[0], &"123456789"[i]));
+  for (int i = 0; i < 9; i++) CHECK(gets_from(&r[1], &"123456789"[i]));
   CHECK(gets_from(&r[2], "89"));
   int count = 0;
   while (put("full") == 0) count++;
