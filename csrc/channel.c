@@ -209,13 +209,19 @@ static int open_end(struct ux_channel *c, uint32_t end) {
   return ux_duplex_init(c->out, c->in, &c->segment, end);
 }
 
+int ux_channel_take_end(struct ux_channel *c) {
+  int err = ux_ring_take_role(c->out, UX_RING_PUT);
+  if (err == 0) err = ux_ring_take_role(c->in, UX_RING_GET);
+  if (err == 0) c->must_take_end = false;
+  return err;
+}
+
 /* Several may want the last one that is free. */
 static int take_free_end(struct ux_channel *c) {
   uint32_t end;
   int err = ux_duplex_free_end(&c->segment, &end);
   if (err == 0) err = open_end(c, end);
-  if (err == 0) err = ux_ring_take_role(c->out, UX_RING_PUT);
-  if (err == 0) err = ux_ring_take_role(c->in, UX_RING_GET);
+  if (err == 0) err = ux_channel_take_end(c);
   return err == EBUSY ? EUSERS : err;
 }
 
@@ -223,6 +229,7 @@ static int take_free_end(struct ux_channel *c) {
    it first uses it. */
 static int open_duplex(struct ux_channel *c) {
   bool is_any = c->name[0] != '\0' || c->end == ANY_END;
+  c->must_take_end = !is_any;
   return is_any ? take_free_end(c) : open_end(c, c->end);
 }
 
@@ -531,11 +538,13 @@ static void describe(lua_State *L, const void *self) {
                   (LUAI_UACINT)c->segment.options.capacity);
 }
 
-/* The doorbell, made when it is first asked for. -1 when that fails. */
+/* The doorbell, made when it is first asked for; it rings once then, so that
+   one looks what is there already. -1 when that fails. */
 static int fileno_of(const void *self) {
   struct ux_channel *c = (struct ux_channel *)self;
   int fd = -1;
-  if (c->in == NULL || ux_ring_bell(c->in, UX_RING_GET, &fd) != 0) return -1;
+  if (c->in == NULL) return -1;
+  if (ux_ring_bell(c->in, UX_RING_GET, &fd) != 0) return -1;
   return fd;
 }
 

@@ -37,10 +37,16 @@ static void rearm(const struct ux_channel_call *call) {
     ux_ring_bell_rearm(call->ring, call->side);
 }
 
+/* A lock that another one holds for a moment; not the role that another one
+   has for good. */
+static bool is_moment(const struct ux_channel_call *call, int err) {
+  return err == EBUSY && !ux_ring_is_role_taken(call->ring, call->side);
+}
+
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline) {
   int err = call->attempt(call);
-  while (err == EAGAIN || err == EBUSY) {
+  while (err == EAGAIN || is_moment(call, err)) {
     if (err == EAGAIN) rearm(call);
     if (err == EAGAIN && deadline->left == 0) return ETIMEDOUT;
     if (!ux_ring_spin(call->ring, call->side)) {
@@ -99,8 +105,15 @@ struct sending {
   struct ux_channel_bytes bytes;
 };
 
+/* The first use of a duplex may take its end. */
+static inline int begin(struct ux_channel *c) {
+  return c->must_take_end ? ux_channel_take_end(c) : 0;
+}
+
 static int attempt_put(struct ux_channel_call *call) {
   const struct sending *s = (const struct sending *)call;
+  int err = begin(call->channel);
+  if (err != 0) return err;
   return ux_ring_put(
     call->ring, s->bytes.data, s->bytes.length, s->bytes.mark);
 }
@@ -139,7 +152,7 @@ static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
 static int put(lua_State *L, struct sending *s, int timeout_arg) {
   struct ux_channel *c = s->call.channel;
   int err = attempt_put(&s->call);
-  if (err == 0 || (err != EAGAIN && err != EBUSY)) return err;
+  if (err != EAGAIN && !is_moment(&s->call, err)) return err;
   if (err == EAGAIN && c->overflow == UX_CHANNEL_FAIL) return EAGAIN;
   return put_slowly(L, s, timeout_arg);
 }
@@ -187,7 +200,9 @@ struct sending_many {
 static int attempt_put_many(struct ux_channel_call *call) {
   struct sending_many *s = (struct sending_many *)call;
   size_t done = 0;
-  int err = ux_ring_put_many(
+  int err = begin(call->channel);
+  if (err != 0) return err;
+  err = ux_ring_put_many(
     call->ring, s->items + s->first, s->count - s->first, &done);
   s->first += done;
   if (err == 0 && s->first < s->count) return EAGAIN;
@@ -276,7 +291,9 @@ static int attempt_get_many(struct ux_channel_call *call) {
   struct receiving *g = (struct receiving *)call;
   struct ux_channel *c = call->channel;
   size_t count = 0, needed = 0;
-  int err = ux_ring_get_many(
+  int err = begin(c);
+  if (err != 0) return err;
+  err = ux_ring_get_many(
     call->ring, c->inbox.data, c->inbox.size, g->max, &count, &needed);
   if (err == ERANGE) g->needed = needed;
   if (err != 0) return err;

@@ -21,6 +21,7 @@ struct ux_channel {
   struct ux_ring rings[2];
   struct ux_ring *out, *in; /* where it sends and receives; may be one */
   uint32_t end;             /* of a duplex that has no name */
+  bool must_take_end;       /* both directions, with the first use */
   enum ux_channel_overflow overflow;
   int64_t evict_after;      /* nanoseconds that a slow subscriber has */
   struct ux_buffer encoded; /* values that are being sent */
@@ -68,6 +69,9 @@ struct ux_channel *ux_check_channel(lua_State *L, int arg);
 
 /* nil, message, errno, in the words of channels. */
 int ux_channel_fail(lua_State *L, int err, const char *call);
+
+/* Of a duplex: both directions are this process's from now on. */
+int ux_channel_take_end(struct ux_channel *c);
 
 /* ---- waiting ----------------------------------------------------------- */
 

@@ -287,8 +287,8 @@ Sends the reply, and ends the request.
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: ECONNRESET (the client is gone; the request has
-ended), ETIMEDOUT (the client does not take its replies), EMSGSIZE, EPIPE
+@treturn[2] integer errno: ECONNRESET (the client has gone, as far as that was
+seen; the request has ended), ETIMEDOUT (the client does not take its replies), EMSGSIZE, EPIPE
 */
 static int l_reply(lua_State *L) {
   struct request *r = check_request(L);

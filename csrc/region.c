@@ -49,7 +49,8 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
   }
   lua_setiuservalue(L, -2, UX_REGION_ROOT);
   r->root = whole->root;
-  ux_region_set(r, whole->base + offset, length, whole->is_readonly);
+  bool is_readonly = whole != whole->root && whole->is_readonly;
+  ux_region_set(r, whole->base + offset, length, is_readonly);
   return r;
 }
 

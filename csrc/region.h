@@ -65,7 +65,7 @@ static inline bool ux_region_is_open(const struct ux_region *r) {
 
 /* A root's protection may change, and then that of its parts does. */
 static inline bool ux_region_is_readonly(const struct ux_region *r) {
-  return r->root->is_readonly;
+  return r->is_readonly || r->root->is_readonly;
 }
 
 /* While a region is pinned, or a part of it, closing it is refused: what the C

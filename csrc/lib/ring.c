@@ -148,7 +148,8 @@ int ux_ring_get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
 
 int ux_ring_reserve(struct ux_ring *r, size_t length,
                     struct ux_ring_loan *loan) {
-  int err = r->mode->reserve(r, length, loan);
+  int err = ux_ring_begin(r); /* who holds it: another one since a fork */
+  if (err == 0) err = r->mode->reserve(r, length, loan);
   if (err == 0) note_role(r, 1);
   return err;
 }

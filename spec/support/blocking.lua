@@ -8,6 +8,7 @@
 --   case.close()          -- or local case <close>
 --   case.uses_tick        -- it has no descriptor: the library's own signal
 --                         -- ends the wait
+--   case.slices           -- it wakes now and then, to look for the dead
 --
 -- Every call returns nil, "timeout", errno when time is up, but for the sleep:
 -- is_endless says that nothing but time ends it.
@@ -165,8 +166,8 @@ makers["process.sleep"] = function()
   }
 end
 
-for name, maker in pairs(require "support.blocking_posix") do
-  makers[name] = maker
+for _, part in ipairs {"support.blocking_posix", "support.blocking_channel"} do
+  for name, maker in pairs(require(part)) do makers[name] = maker end
 end
 
 -- Calls on System V objects: `call` blocks, `release` lets it go on.

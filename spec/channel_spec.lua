@@ -1,0 +1,738 @@
+local t = require "support"
+local ipc = require "unixipc"
+
+local channel, codec, poll, process =
+  ipc.channel, ipc.codec, ipc.poll, ipc.process
+
+local SOON = 5 * t.slow
+
+local function in_child(fn, ...)
+  return assert(process.fork(fn, ...))
+end
+
+local function finish(...)
+  for _, child in ipairs {...} do
+    assert.same({"exit", 0}, {child:wait(4 * SOON)})
+  end
+end
+
+-- Numbers from 1 to n, each once, of each of the senders, in order of each.
+local function check_order(list, senders, n)
+  local last = {}
+  for _, message in ipairs(list) do
+    local sender, number = message:match "^(%d+) (%d+)$"
+    number = tonumber(number)
+    assert.is_true(number > (last[sender] or 0), message)
+    last[sender] = number
+  end
+  assert.equal(senders * n, #list)
+end
+
+describe("A channel", function()
+  it("carries any value, told from there being none", function()
+    local q <close> = assert(channel.queue())
+    local values = {n = 12, "text", "", "a\0b\255", 0, -1, math.mininteger,
+      1.5, -0.0, true, false, nil, ("x"):rep(100000)}
+    for i = 1, values.n do assert.is_true(q:send(values[i])) end
+    assert.equal(values.n, #q)
+    for i = 1, values.n do
+      local value, message = q:receive(SOON)
+      assert.is_nil(message)
+      assert.equal(values[i], value)
+      assert.equal(math.type(values[i]), math.type(value))
+    end
+    t.timed_out(q:receive(0))
+    t.timed_out(q:receive(0.01))
+  end)
+
+  it("carries tables", function()
+    local q <close> = assert(channel.queue())
+    local value = {id = 7, name = "x", list = {1, 2, {3}}, ok = false}
+    assert.is_true(q:send(value))
+    assert.same(value, (q:receive(SOON)))
+  end)
+
+  it("raises for what cannot travel, and goes on", function()
+    local q <close> = assert(channel.queue())
+    t.raises("function", q.send, q, print)
+    t.raises("function", q.send, q, {1, {print}})
+    t.raises("value expected", q.send, q)
+    t.raises("timeout", q.send, q, "x", -1)
+    t.raises("timeout", q.send, q, "x", 0 / 0)
+    t.raises("timeout", q.receive, q, -1)
+    t.raises("unknown option", channel.queue, nil, {size = 1})
+    t.raises("unknown option", channel.queue, nil, {policy = "drop"})
+    assert.is_true(q:send "still")
+    assert.equal("still", q:receive(SOON))
+  end)
+
+  it("refuses what is longer than it takes", function()
+    local q <close> = assert(channel.queue(nil, {capacity = 4096}))
+    local limit = q:limit()
+    t.refused("EMSGSIZE", q:send(("x"):rep(limit + 1)))
+    assert.is_true(q:send(("x"):rep(limit)))
+    assert.equal(limit, #q:receive(SOON))
+  end)
+
+  it("carries many at once", function()
+    local q <close> = assert(channel.queue())
+    local values = {}
+    for i = 1, 500 do values[i] = i % 3 == 0 and i or "s" .. i end
+    assert.equal(500, q:send_many(values))
+    local got = {}
+    repeat
+      local list = q:receive_many(70, SOON)
+      assert.is_true(list.n <= 70)
+      table.move(list, 1, list.n, #got + 1, got)
+    until #got == 500
+    assert.same(values, got)
+    t.timed_out(q:receive_many(1, 0))
+    q:send_many {"a", nil, "b"}
+    assert.equal(0, q:send_many {})
+  end)
+
+  it("says how many of many it sent", function()
+    local q <close> = assert(channel.queue(nil, {capacity = 4096}))
+    local values = {}
+    for i = 1, 100 do values[i] = ("%99d"):format(i) end
+    local sent = t.timed_out(q:send_many(values, 0))
+    assert.is_true(sent > 0 and sent < 100)
+    assert.equal(sent, #q)
+    for i = 1, sent do assert.equal(values[i], q:receive(0)) end
+  end)
+
+  it("has bound functions", function()
+    local q <close> = assert(channel.queue())
+    local send, receive = q:sender(), q:receiver()
+    assert.is_true(send "x")
+    assert.is_true(send(nil, 1))
+    assert.equal("x", receive())
+    assert.is_nil(receive(1))
+    t.timed_out(receive(0))
+    q:close()
+    t.raises("closed channel", send, "x")
+    t.raises("closed channel", receive)
+  end)
+
+  it("tells about itself", function()
+    local name = t.names.posix()
+    local q <close> = assert(channel.queue(name,
+      {create = true, temporary = true, capacity = 4096}))
+    assert.equal(("channel queue %s 4096 bytes"):format(name), tostring(q))
+    q:send "four"
+    q:send "five"
+    q:receive()
+    local stats = q:stats()
+    assert.equal(2, stats.sent)
+    assert.equal(1, stats.received)
+    assert.equal(8, stats.bytes)
+    assert.equal(4096, stats.capacity)
+    local who = q:participants()
+    assert.equal(1, #who)
+    assert.same({pid = process.pid(), alive = true, sends = true,
+      receives = true}, who[1])
+    q:close()
+    assert.equal("channel (closed)", tostring(q))
+    t.raises("closed channel", q.send, q, "x")
+  end)
+
+  it("is closed for all by shutdown", function()
+    local q <close> = assert(channel.queue())
+    q:send "left"
+    assert.is_true(q:shutdown())
+    t.refused("EPIPE", q:send "x")
+    assert.equal("left", q:receive())
+    t.refused("EPIPE", q:receive())
+  end)
+
+  it("wakes those who wait when it is shut down", function()
+    local q <close> = assert(channel.queue())
+    local child = in_child(function()
+      local _, _, code = q:receive(SOON)
+      return code == ipc.errno.EPIPE
+    end)
+    process.sleep(0.02)
+    q:shutdown()
+    finish(child)
+  end)
+
+  it("stands in a poller", function()
+    local q <close> = assert(channel.queue())
+    assert.same({q}, (poll.wait({q}, 0))) -- the first time: have a look
+    t.timed_out(q:receive(0))
+    t.timed_out(poll.wait({q}, 0))
+    local child = in_child(function() return q:send "x" end)
+    assert.same({q}, (poll.wait({q}, SOON)))
+    finish(child)
+    assert.equal("x", q:receive(0))
+    t.timed_out(q:receive(0))
+    t.timed_out(poll.wait({q}, 0))
+    q:send "y"
+    assert.same({q}, (poll.wait({q}, SOON)))
+  end)
+
+  it("is known by its descriptor", function()
+    local q <close> = assert(channel.queue())
+    local same <close> = assert(channel.from(q:descriptor()))
+    assert.is_true(same:send "x")
+    assert.equal("x", q:receive(SOON))
+    local r, w = ipc.pipe.open()
+    assert.is_nil(channel.from(r))
+    assert.is_nil(channel.from(w))
+    r:close()
+    w:close()
+    local empty <close> = assert(ipc.posix_shm.memfd("x", {size = 8192}))
+    t.refused("EBADMSG", channel.from(empty))
+  end)
+end)
+
+describe("Channels with names", function()
+  local function new(options)
+    local name = t.names.posix()
+    options = options or {}
+    options.create, options.temporary = true, true
+    return name, assert(channel.queue(name, options))
+  end
+
+  it("are opened by others", function()
+    local name, q = new()
+    local child = in_child(function()
+      local mine <close> = assert(channel.queue(name))
+      return mine:send "from the child"
+    end)
+    assert.equal("from the child", q:receive(SOON))
+    finish(child)
+    q:close()
+    t.refused("ENOENT", channel.queue(name))
+  end)
+
+  it("are made once", function()
+    local name, q = new()
+    t.refused("EEXIST", channel.queue(name, {exclusive = true}))
+    local same <close> = assert(channel.queue(name, {create = true}))
+    same:send "x"
+    assert.equal("x", q:receive(SOON))
+    q:close()
+  end)
+
+  it("are of one kind", function()
+    local name, q = new()
+    assert.truthy(t.refused("EINVAL", channel.broadcast(name))
+      :find "this is a queue")
+    t.refused("EINVAL", channel.duplex(name))
+    t.refused("EINVAL", channel.service(name))
+    q:close()
+  end)
+
+  it("have the names of all POSIX objects", function()
+    for name, code in pairs {
+      [""] = "EINVAL", ["/"] = "EINVAL", x = "EINVAL", ["/."] = "EINVAL",
+      ["/a/b"] = "EACCES", ["/" .. ("x"):rep(248)] = "ENAMETOOLONG",
+    } do
+      t.refused(code, channel.queue(name, {create = true}))
+      t.refused(code, channel.unlink(name))
+    end
+    t.refused("ENOENT", channel.unlink(t.names.posix()))
+    t.raises("embedded zero", channel.queue, "/a\0b")
+  end)
+
+  it("are listed, and removed when nobody has them", function()
+    local name, q = new {capacity = 8192}
+    local dead = t.names.posix()
+    finish(in_child(function()
+      local _ = assert(channel.duplex(dead, {create = true}))
+    end))
+    local found = {}
+    for _, info in ipairs(channel.list()) do found[info.name] = info end
+    assert.equal("queue", found[name].kind)
+    assert.equal(1, found[name].participants)
+    assert.equal(8192, found[name].capacity)
+    assert.is_false(found[name].closed)
+    assert.equal(0, found[dead].participants)
+    local removed = {}
+    for _, each in ipairs(channel.reap()) do removed[each] = true end
+    assert.is_true(removed[dead])
+    assert.is_nil(removed[name])
+    t.refused("ENOENT", channel.duplex(dead))
+    q:close()
+  end)
+
+  it("are refused in words when they are something else", function()
+    local name = t.names.posix()
+    local path = "/dev/shm/unixipc." .. name:sub(2)
+    local file = assert(io.open(path, "w"))
+    file:write(("x"):rep(100000)):close()
+    local message = t.refused("EBADMSG", channel.queue(name))
+    assert.truthy(message:find "not a channel", message)
+    for _, info in ipairs(channel.list()) do
+      if info.name == name then
+        assert.equal("not a channel", info.problem)
+      end
+    end
+    assert(os.remove(path))
+  end)
+end)
+
+describe("channel.queue", function()
+  for what, options in pairs {
+    plain = {}, small = {capacity = 4096},
+  } do
+    it("gives each message to one receiver, in order: " .. what, function()
+      local q <close> = assert(channel.queue(nil, options))
+      local back <close> = assert(channel.queue())
+      local children = {}
+      for sender = 1, 3 do
+        children[sender] = in_child(function()
+          for i = 1, 2000 do assert(q:send(sender .. " " .. i, SOON)) end
+        end)
+      end
+      for receiver = 1, 2 do
+        children[3 + receiver] = in_child(function()
+          local list = {}
+          for message in q:receiver() do list[#list + 1] = message end
+          back:send(table.concat(list, "\n"))
+        end)
+      end
+      for i = 1, 3 do finish(children[i]) end
+      q:shutdown()
+      local all = {}
+      for _ = 1, 2 do
+        local last = {}
+        for message in assert(back:receive(SOON)):gmatch "[^\n]+" do
+          local sender, number = message:match "(%d+) (%d+)"
+          assert.is_true(tonumber(number) > (last[sender] or 0))
+          last[sender] = tonumber(number)
+          all[message] = (all[message] or 0) + 1
+        end
+      end
+      finish(children[4], children[5])
+      for sender = 1, 3 do
+        for i = 1, 2000 do assert.equal(1, all[sender .. " " .. i]) end
+      end
+    end)
+  end
+
+  local function fill(q)
+    local n = 0
+    repeat
+      local before = q:stats().sent
+      q:send(("%99d"):format(n + 1), 0)
+      n = n + 1
+    until q:stats().sent == before or n > 100
+    return n
+  end
+
+  it("fails at once when it is full, if told to", function()
+    local q <close> = assert(channel.queue(nil,
+      {capacity = 4096, overflow = "fail"}))
+    fill(q)
+    local message = t.refused("EAGAIN", q:send(("x"):rep(100)))
+    assert.equal("send: full", message)
+  end)
+
+  it("drops the newest, if told to", function()
+    local q <close> = assert(channel.queue(nil,
+      {capacity = 4096, overflow = "drop_new"}))
+    for i = 1, 100 do assert.is_true(q:send(("%99d"):format(i))) end
+    local dropped = q:stats().dropped
+    assert.is_true(dropped > 0)
+    for i = 1, 100 - dropped do
+      assert.equal(("%99d"):format(i), q:receive(0))
+    end
+    t.timed_out(q:receive(0))
+  end)
+
+  it("drops the oldest, if told to", function()
+    local q <close> = assert(channel.queue(nil,
+      {capacity = 4096, overflow = "drop_oldest"}))
+    for i = 1, 100 do assert.is_true(q:send(("%99d"):format(i))) end
+    local dropped = q:stats().dropped
+    assert.is_true(dropped > 0)
+    for i = dropped + 1, 100 do
+      assert.equal(("%99d"):format(i), q:receive(0))
+    end
+    t.timed_out(q:receive(0))
+  end)
+
+  it("may be for one sender and one receiver", function()
+    local q <close> = assert(channel.queue(nil, {single = true}))
+    local child = in_child(function()
+      for i = 1, 20000 do assert(q:send("1 " .. i, SOON)) end
+    end)
+    local list = {}
+    for i = 1, 20000 do list[i] = q:receive(SOON) end
+    check_order(list, 1, 20000)
+    finish(child)
+  end)
+
+  it("has no second sender then, as long as the first lives", function()
+    local q <close> = assert(channel.queue(nil, {single = true}))
+    local gate <close> = assert(channel.queue())
+    local child = in_child(function()
+      q:send "x"
+      gate:send "ready"
+      process.sleep(60)
+    end)
+    gate:receive(SOON)
+    t.refused("EBUSY", q:send("y", 0))
+    child:kill "KILL"
+    child:wait()
+    assert.is_true(q:send("y", SOON))
+    assert.equal("x", q:receive(SOON))
+    assert.equal("y", q:receive(SOON))
+  end)
+
+  it("outlives who is killed while sending and receiving", function()
+    local q <close> = assert(channel.queue(nil, {capacity = 8192}))
+    for _ = 1, 30 do
+      local children = {}
+      for i = 1, 2 do
+        children[i] = in_child(function()
+          while true do q:send(("x"):rep(50)) end
+        end)
+        children[2 + i] = in_child(function() while true do q:receive() end end)
+      end
+      process.sleep(0.002 + math.random() * 0.004)
+      for _, child in ipairs(children) do child:kill "KILL" end
+      for _, child in ipairs(children) do child:wait() end
+      repeat until not q:receive(0)
+      assert.is_true(q:send("alive", SOON))
+      assert.equal("alive", q:receive(SOON))
+    end
+  end)
+end)
+
+describe("A loan", function()
+  it("is written where it is read", function()
+    local q <close> = assert(channel.queue())
+    local loan = assert(q:reserve(11))
+    loan:write(0, "hello world")
+    t.timed_out(q:receive(0)) -- not yet there
+    assert.is_true(q:commit(loan))
+    t.raises("closed region", loan.write, loan, 0, "x")
+    local view = assert(q:peek(SOON))
+    assert.equal("hello world", view:read(0))
+    t.raises("read-only", view.write, view, 0, "x")
+    assert.is_true(q:release(view))
+    t.raises("closed region", view.read, view, 0)
+    t.timed_out(q:receive(0))
+  end)
+
+  it("may be shorter, or given back", function()
+    local q <close> = assert(channel.queue())
+    local loan = assert(q:reserve(100))
+    loan:write(0, "short")
+    t.raises("more than was reserved", q.commit, q, loan, 101)
+    assert.is_true(q:commit(loan, 5))
+    local other = assert(q:reserve(100))
+    assert.is_true(q:abort(other))
+    assert.equal("short", q:receive(SOON))
+    t.timed_out(q:receive(0))
+  end)
+
+  it("goes to the next receiver when it is given back", function()
+    local q <close> = assert(channel.queue())
+    q:send "x"
+    local view = assert(q:peek(0))
+    t.timed_out(q:receive(0))
+    assert.is_true(q:give_back(view))
+    assert.equal("x", q:receive(0))
+  end)
+
+  it("of one who died holds nobody back", function()
+    local q <close> = assert(channel.queue())
+    local child = in_child(function()
+      assert(q:reserve(10))
+      os.execute("kill -KILL " .. process.pid())
+    end)
+    child:wait(SOON)
+    assert.is_true(q:send "after")
+    assert.equal("after", q:receive(SOON))
+    q:send "taken"
+    local reader = in_child(function()
+      assert(q:peek(SOON))
+      os.execute("kill -KILL " .. process.pid())
+    end)
+    reader:wait(SOON)
+    assert.equal("taken", q:receive(SOON))
+  end)
+
+  it("is of its own channel", function()
+    local q <close> = channel.queue()
+    local p <close> = channel.queue()
+    local loan = assert(q:reserve(10))
+    t.raises("no loan of this channel", p.commit, p, loan)
+    t.raises("no loan of this channel", q.release, q, loan)
+    t.raises("no loan of this channel", q.commit, q, loan:view(0, 5))
+    t.raises("region expected", q.commit, q, "x")
+    q:close()
+    t.raises("closed region", loan.write, loan, 0, "x")
+    collectgarbage()
+  end)
+end)
+
+describe("channel.duplex", function()
+  it("connects two ends", function()
+    local a <close>, b = assert(channel.duplex())
+    local child = in_child(function()
+      while true do
+        local value, message = b:receive(SOON)
+        if message then break end
+        b:send {value, "seen"}
+      end
+    end)
+    b:close()
+    for i = 1, 100 do
+      a:send(i)
+      assert.same({i, "seen"}, (a:receive(SOON)))
+    end
+    a:close()
+    finish(child)
+  end)
+
+  it("reports the end of the other, killed or not", function()
+    for _, signal in ipairs {"KILL", "TERM"} do
+      local a <close>, b = assert(channel.duplex())
+      local child = in_child(function()
+        b:send "last words"
+        process.sleep(60)
+      end)
+      b:close()
+      assert.equal("last words", a:receive(SOON))
+      child:kill(signal)
+      child:wait()
+      t.refused("EPIPE", a:receive(SOON))
+      t.refused("EPIPE", a:send "x")
+    end
+  end)
+
+  it("has two ends by a name, and no third", function()
+    local name = t.names.posix()
+    local a <close> = assert(channel.duplex(name,
+      {create = true, temporary = true}))
+    local b <close> = assert(channel.duplex(name))
+    t.refused("EUSERS", channel.duplex(name))
+    a:send "x"
+    assert.equal("x", b:receive(SOON))
+    b:send "y"
+    assert.equal("y", a:receive(SOON))
+  end)
+end)
+
+describe("channel.broadcast", function()
+  local function subscriber(b, start)
+    local s = assert(channel.from(b:descriptor()))
+    assert.equal(s, s:subscribe(start))
+    return s
+  end
+
+  it("gives every message to every subscriber", function()
+    local b <close> = assert(channel.broadcast())
+    t.refused("ENOTCONN", b:receive(0))
+    local one <close> = subscriber(b)
+    local two <close> = subscriber(b)
+    for i = 1, 100 do assert.is_true(b:send(i)) end
+    for _, s in ipairs {one, two} do
+      assert.equal(100, #s)
+      for i = 1, 100 do assert.equal(i, (s:receive(SOON))) end
+      t.timed_out(s:receive(0))
+    end
+    assert.equal(2, b:stats().subscribers)
+    one:unsubscribe()
+    t.refused("ENOTCONN", one:receive(0))
+  end)
+
+  it("is joined at the oldest, the last or what comes", function()
+    local b <close> = assert(channel.broadcast())
+    for i = 1, 10 do b:send(i) end
+    local oldest <close> = subscriber(b, "oldest")
+    local last <close> = subscriber(b, 3)
+    local new <close> = subscriber(b, "new")
+    b:send(11)
+    assert.equal(1, (oldest:receive(SOON)))
+    assert.equal(8 + 1, (last:receive(SOON)) + 1)
+    assert.equal(11, (new:receive(SOON)))
+    t.raises("invalid option", b.subscribe, b, "some")
+    t.raises("count >= 0", b.subscribe, b, -1)
+  end)
+
+  it("waits for the slow", function()
+    local b <close> = assert(channel.broadcast(nil, {capacity = 4096}))
+    local s <close> = subscriber(b)
+    local n = 0
+    while b:send(("x"):rep(100), 0) do n = n + 1 end
+    assert.is_true(n > 0)
+    t.timed_out(b:send(("x"):rep(100), 0.01))
+    for _ = 1, n do assert.truthy(s:receive(0)) end
+    assert.is_true(b:send(("x"):rep(100), SOON))
+  end)
+
+  it("drops for the slow, and says how many", function()
+    local b <close> = assert(channel.broadcast(nil,
+      {capacity = 4096, policy = "drop"}))
+    local s <close> = subscriber(b)
+    for i = 1, 200 do assert.is_true(b:send(("%99d"):format(i))) end
+    local first = tonumber((s:receive(SOON)))
+    assert.is_true(first > 1)
+    assert.equal(first - 1, s:lost())
+    assert.equal(0, s:lost())
+    for i = first + 1, 200 do
+      assert.equal(i, tonumber((s:receive(SOON))))
+    end
+    t.timed_out(s:receive(0))
+    t.refused("ENOTSUP", s:peek(0))
+  end)
+
+  it("throws the slow out", function()
+    local b <close> = assert(channel.broadcast(nil,
+      {capacity = 4096, policy = "evict", evict_after = 0.01}))
+    local s <close> = subscriber(b)
+    for _ = 1, 200 do assert.is_true(b:send(("x"):rep(100), SOON)) end
+    local code
+    repeat
+      local _
+      _, _, code = s:receive(0)
+    until code
+    assert.equal(ipc.errno.ENOTCONN, code)
+  end)
+
+  it("does not wait for the dead", function()
+    local b <close> = assert(channel.broadcast(nil, {capacity = 4096}))
+    local gate <close> = assert(channel.queue())
+    local child = in_child(function()
+      b:subscribe()
+      gate:send "ready"
+      process.sleep(60)
+    end)
+    gate:receive(SOON)
+    while b:send(("x"):rep(100), 0) do end
+    child:kill "KILL"
+    child:wait()
+    assert.is_true(b:send(("x"):rep(100), SOON))
+  end)
+end)
+
+describe("channel.service", function()
+  local function serve(service, fn)
+    return in_child(function()
+      while true do
+        local request, value = service:accept()
+        if not request then return end
+        if value == "die" then
+          os.execute("kill -KILL " .. process.pid())
+        end
+        fn(request, value)
+      end
+    end)
+  end
+
+  local function double(request, value)
+    if type(value) ~= "number" then return request:refuse "no number" end
+    assert(request:reply(2 * value))
+  end
+
+  it("answers who asked", function()
+    local service <close> = assert(channel.service())
+    local children = {serve(service, double), serve(service, double)}
+    local clients = {}
+    for c = 1, 3 do
+      clients[c] = in_child(function()
+        for i = 1, 300 do
+          assert(service:call(c * 1000 + i, SOON) == 2 * (c * 1000 + i))
+        end
+      end)
+    end
+    finish(table.unpack(clients))
+    local value, message, code = service:call("x", SOON)
+    assert.same({nil, "no number", ipc.errno.EREMOTEIO},
+      {value, message, code})
+    service:shutdown()
+    finish(table.unpack(children))
+  end)
+
+  it("answers nil and false", function()
+    local service <close> = assert(channel.service())
+    local server = serve(service, function(request, value)
+      request:reply(value)
+    end)
+    local value, message = service:call(nil, SOON)
+    assert.is_nil(value)
+    assert.is_nil(message)
+    assert.is_false((service:call(false, SOON)))
+    service:shutdown()
+    finish(server)
+  end)
+
+  it("times out, and drops the reply that is late", function()
+    local service <close> = assert(channel.service())
+    t.timed_out(service:call("late", 0.01))
+    local request, value = service:accept(SOON)
+    assert.equal("late", value)
+    local server = in_child(function()
+      local mine = service:accept(SOON)
+      return mine:reply "second"
+    end)
+    assert.is_true(request:reply "first")
+    assert.equal("second", service:call("x", SOON))
+    finish(server)
+    t.raises("closed channel request", request.reply, request, "again")
+    t.timed_out(service:accept(0))
+  end)
+
+  it("fails a request whose server died", function()
+    local service <close> = assert(channel.service())
+    local server = serve(service, double)
+    t.refused("ECANCELED", service:call("die", SOON))
+    server:wait()
+  end)
+
+  it("gives it to another server, if told to", function()
+    local service <close> = assert(channel.service(nil, {retry = true}))
+    local first = serve(service, double)
+    local client = in_child(function()
+      return service:call("die", 4 * SOON) == "survived"
+    end)
+    first:wait()
+    local request, value = service:accept(SOON)
+    assert.equal("die", value)
+    assert.is_true(request:reply "survived")
+    finish(client)
+  end)
+
+  it("gives back a request that is closed", function()
+    local service <close> = assert(channel.service())
+    local client = in_child(function()
+      return service:call("x", SOON) == "y"
+    end)
+    do
+      local request <close> = assert(service:accept(SOON))
+      assert.truthy(tostring(request):find "^channel request")
+    end
+    local request = assert(service:accept(SOON))
+    assert.is_true(request:reply "y")
+    finish(client)
+  end)
+
+  it("is none of the other kinds", function()
+    local service <close> = channel.service()
+    local queue <close> = channel.queue()
+    for _, method in ipairs {"send", "receive", "peek", "receive_many"} do
+      t.refused("ENOTSUP", service[method](service, 1, 0))
+    end
+    t.refused("ENOTSUP", queue:call "x")
+    t.refused("ENOTSUP", queue:accept())
+    t.refused("ENOTSUP", queue:subscribe())
+  end)
+end)
+
+describe("What comes through a channel", function()
+  it("is dropped when it is no value", function()
+    local q <close> = assert(channel.queue())
+    q:send {1}
+    local loan = assert(q:peek(0))
+    local bytes = loan:read(0)
+    assert.same({1}, (codec.decode(bytes)))
+    q:release(loan)
+    assert.is_true(#bytes > 0)
+  end)
+end)
