@@ -443,7 +443,7 @@ describe("A loan", function()
     local q <close> = assert(channel.queue())
     local child = in_child(function()
       assert(q:reserve(10))
-      os.execute("kill -KILL " .. process.pid())
+      ipc.signal.raise "KILL"
     end)
     child:wait(SOON)
     assert.is_true(q:send "after")
@@ -451,7 +451,7 @@ describe("A loan", function()
     q:send "taken"
     local reader = in_child(function()
       assert(q:peek(SOON))
-      os.execute("kill -KILL " .. process.pid())
+      ipc.signal.raise "KILL"
     end)
     reader:wait(SOON)
     assert.equal("taken", q:receive(SOON))
@@ -619,7 +619,7 @@ describe("channel.service", function()
         local request, value = service:accept()
         if not request then return end
         if value == "die" then
-          os.execute("kill -KILL " .. process.pid())
+          ipc.signal.raise "KILL"
         end
         fn(request, value)
       end
