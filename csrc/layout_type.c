@@ -30,24 +30,25 @@ struct aligned_double {
 
 /* In the order of their codes. */
 static const struct ux_layout_type scalars[] = {
-  {"int8", UX_LAYOUT_INT8, 1, 1, 0, NULL, NULL},
-  {"uint8", UX_LAYOUT_UINT8, 1, 1, 0, NULL, NULL},
-  {"int16", UX_LAYOUT_INT16, 2, 2, 0, NULL, NULL},
-  {"uint16", UX_LAYOUT_UINT16, 2, 2, 0, NULL, NULL},
-  {"int32", UX_LAYOUT_INT32, 4, 4, 0, NULL, NULL},
-  {"uint32", UX_LAYOUT_UINT32, 4, 4, 0, NULL, NULL},
-  {"int64", UX_LAYOUT_INT64, 8, ALIGNMENT_INT64, 0, NULL, NULL},
-  {"uint64", UX_LAYOUT_UINT64, 8, ALIGNMENT_INT64, 0, NULL, NULL},
-  {"float", UX_LAYOUT_FLOAT, sizeof(float), sizeof(float), 0, NULL, NULL},
+  {"int8", UX_LAYOUT_INT8, 0, 1, 1, 0, NULL, NULL},
+  {"uint8", UX_LAYOUT_UINT8, 0, 1, 1, 0, NULL, NULL},
+  {"int16", UX_LAYOUT_INT16, 0, 2, 2, 0, NULL, NULL},
+  {"uint16", UX_LAYOUT_UINT16, 0, 2, 2, 0, NULL, NULL},
+  {"int32", UX_LAYOUT_INT32, 0, 4, 4, 0, NULL, NULL},
+  {"uint32", UX_LAYOUT_UINT32, 0, 4, 4, 0, NULL, NULL},
+  {"int64", UX_LAYOUT_INT64, 0, 8, ALIGNMENT_INT64, 0, NULL, NULL},
+  {"uint64", UX_LAYOUT_UINT64, 0, 8, ALIGNMENT_INT64, 0, NULL, NULL},
+  {"float", UX_LAYOUT_FLOAT, 0, sizeof(float), sizeof(float), 0, NULL, NULL},
   {"double",
    UX_LAYOUT_DOUBLE,
+   0,
    sizeof(double),
    ALIGNMENT_DOUBLE,
    0,
    NULL,
    NULL},
-  {"bool", UX_LAYOUT_BOOL, sizeof(bool), sizeof(bool), 0, NULL, NULL},
-  {"char", UX_LAYOUT_CHAR, 1, 1, 0, NULL, NULL},
+  {"bool", UX_LAYOUT_BOOL, 0, sizeof(bool), sizeof(bool), 0, NULL, NULL},
+  {"char", UX_LAYOUT_CHAR, 0, 1, 1, 0, NULL, NULL},
 };
 
 /* The code of an integer type of C, by its size and sign. */
@@ -134,6 +135,15 @@ static struct ux_layout_type *new_type(lua_State *L, const char *name,
   return &o->type;
 }
 
+/* Whoever goes through a type calls itself for those within it. */
+#define MOST_DEPTH 100
+
+static void set_depth(lua_State *L, struct ux_layout_type *t,
+                      const struct ux_layout_type *within, int arg) {
+  if (within->depth >= t->depth) t->depth = within->depth + 1;
+  luaL_argcheck(L, t->depth <= MOST_DEPTH, arg, "type too deep");
+}
+
 /* The object at the top of the stack, or nil, is used by the one at the
    index. Pops it. */
 static void keep(lua_State *L, int user, const struct ux_layout_type *t) {
@@ -159,6 +169,7 @@ ux_layout_push_array(lua_State *L, const struct ux_layout_type *element,
   if ((lua_Unsigned)count > (lua_Unsigned)PTRDIFF_MAX / (element->size + 1))
     luaL_argerror(L, arg, "type too large");
   struct ux_layout_type *t = new_type(L, "array", UX_LAYOUT_ARRAY);
+  set_depth(L, t, element, arg);
   t->element = element;
   t->count = (size_t)count;
   t->size = element->size * t->count;
@@ -246,7 +257,9 @@ const struct ux_layout_type *ux_layout_push_type(lua_State *L, int index,
                                   "type or its name expected, got %s",
                                   luaL_typename(L, index)));
   const char *name = lua_tostring(L, index);
-  size_t len = strcspn(name, "[");
+  size_t len = strcspn(name, "["), dimensions = 0;
+  for (const char *s = name + len; *s != '\0'; s++) dimensions += *s == '[';
+  luaL_argcheck(L, dimensions <= MOST_DEPTH, arg, "type too deep");
   const struct ux_layout_type *t = push_named(L, name, len, name + len, arg);
   return t != NULL ? t : bad_type(L, arg, name);
 }
@@ -341,6 +354,7 @@ void ux_layout_push_struct(lua_State *L, int index, bool is_union,
     lua_geti(L, index, i + 1);
     read_field(L, names, i, &fields[i]);
     keep(L, self, fields[i].type);
+    set_depth(L, t, fields[i].type, 1);
     place(t, &fields[i], is_union, is_packed);
     if (t->size > PTRDIFF_MAX / 2) luaL_argerror(L, 1, "type too large");
   }

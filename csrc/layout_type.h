@@ -28,6 +28,7 @@ enum ux_layout_code {
 struct ux_layout_type {
   const char *name; /* "int32", "struct": for messages */
   enum ux_layout_code code;
+  unsigned depth; /* of types within it */
   size_t size, alignment;
   size_t count;                         /* of elements, or of fields */
   const struct ux_layout_type *element; /* of an array */

@@ -196,7 +196,12 @@ struct range {
   size_t length;
 };
 
+static void check_has_pages(lua_State *L, const struct ux_region *r) {
+  luaL_argcheck(L, !ux_region_is_private(r), 1, "no pages of its own");
+}
+
 static struct range check_pages(lua_State *L, struct ux_region *r, int arg) {
+  check_has_pages(L, r);
   size_t offset = ux_check_region_offset(L, arg, r);
   size_t n = ux_check_region_count(L, arg + 1, r, offset);
   uintptr_t mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
@@ -246,6 +251,7 @@ static int l_protect(lua_State *L) {
   static const char *const words[] = {"none", "r", "rw", NULL};
   static const int bits[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE};
   struct ux_region *r = ux_check_region(L, 1);
+  check_has_pages(L, r);
   int how = luaL_checkoption(L, 2, NULL, words);
   luaL_argcheck(L, r->root == r, 1, "a view cannot be changed apart");
   int failed = mprotect(r->base, r->length, bits[how]);

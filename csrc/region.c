@@ -511,6 +511,10 @@ static int free_memory(struct ux_region *r) {
   return 0;
 }
 
+bool ux_region_is_private(const struct ux_region *r) {
+  return r->root->release == free_memory;
+}
+
 struct ux_region *ux_region_new_private(lua_State *L, size_t length) {
   struct ux_region *r = ux_region_new(L, "private", free_memory);
   void *base = calloc(1, length > 0 ? length : 1);

@@ -53,6 +53,9 @@ void ux_region_set(struct ux_region *r, void *base, size_t length,
 /* Pushes an open region of private memory, all zeros; NULL: out of memory. */
 struct ux_region *ux_region_new_private(lua_State *L, size_t length);
 
+/* Is it such memory, or a part of it? Its pages hold others' things too. */
+bool ux_region_is_private(const struct ux_region *r);
+
 /* Pushes an open region that is a part of the one at the index, which it
    keeps alive. The range was checked. */
 struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,

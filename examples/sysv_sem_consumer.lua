@@ -20,6 +20,7 @@ if not set then
 end
 local region <close> = assert(assert(ipc.sysv_shm.get(key)):attach())
 local buffer = Buffer:at(region)
+print("consuming, " .. tostring(set))
 
 -- Nil when the producer has removed the set: there is nothing more to come.
 -- If this process is killed while it holds the lock, the lock is given back.

@@ -407,6 +407,21 @@ describe("layout.get", function()
   end)
 end)
 
+describe("Types within types", function()
+  it("go a hundred deep, no deeper", function()
+    local list, value = layout.struct {{"a", "int"}}, {a = 5}
+    for _ = 2, 100 do
+      list, value = layout.struct {{"a", list}}, {a = value}
+    end
+    assert.same(value, layout.get(layout.new(list, value)))
+    t.raises("too deep", layout.struct, {{"a", list}})
+    t.raises("too deep", layout.array, list, 2)
+    assert.equal(4, (layout.sizeof("int" .. ("[1]"):rep(100))))
+    t.raises("too deep", layout.sizeof, "int" .. ("[1]"):rep(101))
+    t.raises("too deep", layout.sizeof, "int" .. ("[1]"):rep(200000))
+  end)
+end)
+
 describe("layout.sizeof", function()
   it("knows names and types", function()
     assert.same({8, 8}, {layout.sizeof "double"})

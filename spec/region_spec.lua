@@ -13,6 +13,23 @@ describe("region.new", function()
     assert.equal("private region 100 bytes", tostring(r))
   end)
 
+  it("has no pages of its own, which could be thrown away", function()
+    local one = region.new(5000)
+    local two = ipc.layout.region(
+      ipc.layout.new(ipc.layout.array("int", 3000)))
+    local _ = ipc.mmap -- has the methods
+    for _, r in ipairs {one, two, one:view(8, 4500)} do
+      r:fill(0, nil, 7)
+      for name, word in pairs {advise = "dontneed", protect = "r"} do
+        t.raises("no pages of its own", r[name], r, word)
+      end
+      for _, name in ipairs {"sync", "lock", "unlock"} do
+        t.raises("no pages of its own", r[name], r)
+      end
+      assert.equal(("\7"):rep(#r), r:read())
+    end
+  end)
+
   it("may be empty", function()
     local r <close> = assert(region.new(0))
     assert.equal("", r:read())

@@ -18,11 +18,15 @@ From the producer:]],
     local producer <close> = scene.start("sysv_sem_producer",
       {path, tostring(COUNT)}, {stdout = "pipe"})
     scene.tell("the producer says: %s", assert(producer.stdout:read("l", 5)))
+    -- Until both consumers are there: one alone could take all in no time.
+    producer:kill "SIGSTOP"
     local sum, consumers = 0, {}
     for i = 1, 2 do
       consumers[i] = scene.start("sysv_sem_consumer", {path},
         {stdout = "pipe"})
+      assert(consumers[i].stdout:read("l", 5)) -- "consuming"
     end
+    producer:kill "SIGCONT"
     for i, consumer in ipairs(consumers) do
       local output = consumer:communicate(nil, 5)
       local mine = tonumber(output:match "sum (%d+)")
