@@ -195,9 +195,9 @@ int ux_ring_untake(struct ux_ring *r, uint64_t position);
 bool ux_ring_spin(struct ux_ring *r, enum ux_ring_side side);
 
 /* Sleeps once: 0: try again; EINTR; ETIMEDOUT: `at` (monotonic, 0: none) has
-   come. It looks for the dead before, and at the end of each slice of at most
-   250 ms. A signal that comes before the sleep is the caller's to see to
-   (ux_wait_call). */
+   come. It looks for the dead before, unless it did in the last 10 ms; it
+   sleeps for a slice of at most 250 ms. A signal that comes before the sleep
+   is the caller's to see to (ux_wait_call). */
 int ux_ring_sleep(struct ux_ring *r, enum ux_ring_side side, int64_t at);
 
 /* For C programs: the loop of the above. `timeout` in ns, < 0: for ever.

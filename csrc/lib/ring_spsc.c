@@ -92,6 +92,8 @@ static bool is_over(struct ux_ring *r, enum ux_ring_side side) {
   return ux_ring_is_look_due(r) && look(r, side);
 }
 
+/* Who sleeps is one: to wake all takes its mark off at once. */
+
 /* ---- put --------------------------------------------------------------- */
 
 static int start_put(struct ux_ring *r, size_t length) {
@@ -117,7 +119,7 @@ static void show(struct ux_ring *r) {
 static int full(struct ux_ring *r, uint64_t from) {
   if (r->put_at != ux_get(&r->at->write_at)) {
     show(r);
-    ux_ring_notify(r, &r->at->not_empty, false);
+    ux_ring_notify(r, &r->at->not_empty, true);
   }
   ux_ring_wait_for(r, UX_RING_PUT, &r->at->read_at, from);
   if (is_over(r, UX_RING_PUT)) return EPIPE;
@@ -162,7 +164,7 @@ int ux_spsc_write(struct ux_ring *r, const struct ux_ring_source *src) {
 
 void ux_spsc_publish(struct ux_ring *r) {
   show(r);
-  ux_ring_notify(r, &r->at->not_empty, false);
+  ux_ring_notify(r, &r->at->not_empty, true);
 }
 
 static int put(struct ux_ring *r, const struct ux_ring_source *src) {
@@ -223,7 +225,7 @@ static void take(struct ux_ring *r) {
   UX_STEP("get copied");
   ux_show(&q->read_at, r->get_at);
   UX_STEP("get taken");
-  ux_ring_notify(r, &q->not_full, false);
+  ux_ring_notify(r, &q->not_full, true);
 }
 
 static int get(struct ux_ring *r, void *buffer, size_t size,

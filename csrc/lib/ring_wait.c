@@ -240,7 +240,8 @@ int ux_ring_sleep(struct ux_ring *r, enum ux_ring_side side, int64_t at) {
   if (r->lock != NULL) {
     err = sleep_on_lock(r, until);
   } else {
-    bool is_over = r->mode->look(r, side) || ux_ring_would_go_on(r, side);
+    bool is_over = (ux_ring_is_look_due(r) && r->mode->look(r, side)) ||
+                   ux_ring_would_go_on(r, side);
     err = is_over ? 0 : sleep_on_event(r, side, until);
   }
   if (err == EAGAIN || (err == ETIMEDOUT && !is_last)) return 0;

@@ -30,6 +30,7 @@
 #define WORKERS 4
 #define IDS (UINT64_C(1) << 26)
 #define NAMES 64
+#define CHUNK 1000
 
 struct shared {
   _Atomic uint64_t next_id;
@@ -621,7 +622,8 @@ int main(int argc, char **argv) {
     if (is_steps)
       steps(&modes[i]);
     else
-      storm(&modes[i], rounds);
+      for (int left = rounds; left > 0; left -= CHUNK) /* numbers run out */
+        storm(&modes[i], left < CHUNK ? left : CHUNK);
   }
   return 0;
 }

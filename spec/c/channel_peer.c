@@ -1,0 +1,2 @@
+/* The example, for the specs. */
+#include "../../examples/channel_peer.c"
