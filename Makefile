@@ -77,7 +77,7 @@ $(BUILD)/%.o: csrc/%.c Makefile
 
 $(BUILD)/spec/c/%: spec/c/%.c $(filter $(BUILD)/lib/%,$(OBJECTS)) Makefile
 	@mkdir -p $(@D)
-	$(call say,cc  )$(COMPILE) -MMD -MP -o $@ $(filter %.c %.o,$^) $(LINK)
+	$(call say,cc  )$(COMPILE) -MMD -MP -o $@ $< $(filter %.o,$^) $(LINK)
 
 # Programs that have Lua inside.
 $(BUILD)/spec/c/%_host: COMPILE += $(LUA_CFLAGS)

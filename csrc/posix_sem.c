@@ -280,20 +280,20 @@ static int wait_slowly(lua_State *L, struct semaphore *s,
   return err;
 }
 
+/* An argument that is not there costs nothing; a bad one always raises. */
 static int wait_for(lua_State *L, struct semaphore *s, int timeout_arg) {
-  int err = 0;
-  if (sem_trywait(s->sem) != 0) {
-    struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
-    err =
-      errno == EAGAIN || errno == EINTR ? wait_slowly(L, s, &deadline) : errno;
-  }
+  struct ux_deadline deadline = {UX_FOREVER, 0};
+  if (lua_gettop(L) >= timeout_arg)
+    deadline = ux_check_deadline(L, timeout_arg);
+  int err = sem_trywait(s->sem) == 0 ? 0 : errno;
+  if (err == EAGAIN || err == EINTR) err = wait_slowly(L, s, &deadline);
   if (err != 0) return fail(L, err, "sem_wait", s);
   lua_pushboolean(L, 1);
   return 1;
 }
 
 static int post(lua_State *L, struct semaphore *s, int arg) {
-  lua_Integer n = luaL_optinteger(L, arg, 1);
+  lua_Integer n = lua_gettop(L) < arg ? 1 : luaL_optinteger(L, arg, 1);
   luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg, "a count >= 0 expected");
   for (; n > 0; n--)
     if (sem_post(s->sem) != 0) return fail(L, errno, "sem_post", s);

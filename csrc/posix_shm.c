@@ -15,7 +15,7 @@ Names are as for `posix_mq`.
 #include "base/modules.h"
 #include "base/options.h"
 #include "base/posix_name.h"
-#include "base/wait.h"
+#include "base/space.h"
 #include "region.h"
 
 #include <errno.h>
@@ -46,30 +46,12 @@ static int fail(lua_State *L, int err, const char *call, const struct shm *s) {
 
 /* ---- size -------------------------------------------------------------- */
 
-struct growth {
-  int fd;
-  off_t from, to;
-};
-
-/* A signal interrupts it when the space is large. */
-static int allocate(void *arg) {
-  const struct growth *g = arg;
-  return posix_fallocate(g->fd, g->from, g->to - g->from);
-}
-
-/* Sets the size, and has the space really given. If there is not enough the
-   size is what it was. 0 or an errno. */
+/* Sets the size, and has the space really given. 0 or an errno. */
 static int set_size(lua_State *L, int fd, off_t size) {
-  struct ux_deadline forever = {UX_FOREVER, 0};
   struct stat st;
   if (fstat(fd, &st) != 0) return errno;
-  struct growth g = {fd, st.st_size, size};
-  if (size <= st.st_size) return ftruncate(fd, size) == 0 ? 0 : errno;
-  int err = allocate(&g);
-  while (err == EINTR) err = ux_wait_call(L, allocate, &g, &forever);
-  if (err == 0) return 0;
-  ftruncate(fd, st.st_size);
-  return err;
+  if (size > st.st_size) return ux_space_grow(L, fd, size);
+  return ftruncate(fd, size) == 0 ? 0 : errno;
 }
 
 static off_t check_size(lua_State *L, int arg) {

@@ -1,7 +1,6 @@
 #include "sync_object.h"
 
 #include "base/error.h"
-#include "base/process_id.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -88,27 +87,6 @@ int ux_sync_close(lua_State *L) {
   o->open = false;
   lua_pushboolean(L, 1);
   return 1;
-}
-
-/* The memory has to stay as long as a mutex in it is ours. On the fast path:
-   the process is asked for once. */
-void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held) {
-  pid_t me = ux_process_id();
-  bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
-  struct ux_region *root = o->region->root;
-  o->held = held;
-  o->holder = me;
-  if (was_held == (held != UX_SYNC_FREE)) return;
-  if (root->pinner != me)
-    ux_region_pin(root); /* the first one of this process */
-  else if (was_held)
-    root->pins--;
-  else
-    root->pins++;
-}
-
-enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {
-  return o->holder == ux_process_id() ? o->held : UX_SYNC_FREE;
 }
 
 /* ---- waiting ----------------------------------------------------------- */

@@ -203,6 +203,53 @@ describe("A mapped Region", function()
     t.refused("EINVAL", shared:resize(20))
   end)
 
+  it("has zeros where there was something before", function()
+    local r = assert(mmap.map {size = 100, private = true})
+    r:write(0, ("x"):rep(100))
+    r = assert(assert(r:resize(40)):resize(PAGE + 1))
+    assert.equal(("x"):rep(40) .. ("\0"):rep(PAGE - 39), r:read())
+    r:close()
+  end)
+
+  it("leaves alone what comes after it in the file", function()
+    local path = t.names.file(("x"):rep(3 * PAGE))
+    local r = assert(mmap.map {file = path, offset = PAGE, size = PAGE,
+      resizable = true})
+    r = assert(r:resize(10))
+    assert.equal(3 * PAGE, #read_all(path))
+    r = assert(r:resize(2 * PAGE))
+    assert.equal(3 * PAGE, #read_all(path))
+    assert.equal("x", r:read(2 * PAGE - 1, 1))
+    r = assert(r:resize(2 * PAGE + 1))
+    assert.equal(3 * PAGE + 1, #read_all(path))
+    r = assert(r:resize(PAGE))
+    assert.equal(2 * PAGE, #read_all(path))
+    r:close()
+  end)
+
+  it("tells that the file was cut, before it is touched", function()
+    local s <close> = assert(posix_shm.memfd(nil, {size = 2 * PAGE}))
+    local r <close> = assert(s:map())
+    local ok, message, code = r:advise "populate_read"
+    if not ok and code ~= ipc.errno.EFAULT then
+      return pending(message) -- before Linux 5.14
+    end
+    assert.is_true(ok)
+    assert(s:truncate(PAGE))
+    t.refused("EFAULT", r:advise "populate_read")
+    t.refused("EFAULT", r:advise("populate_write", PAGE))
+    assert.is_true(r:advise("populate_write", 0, PAGE))
+  end)
+
+  it("cannot be resized while something in it is held", function()
+    local r = assert(mmap.map {size = PAGE, private = true})
+    local m <close> = assert(ipc.sync.mutex(r, 0, {create = true}))
+    assert(m:lock())
+    t.refused("EBUSY", r:resize(2 * PAGE))
+    assert(m:unlock())
+    assert(r:resize(2 * PAGE)):close()
+  end)
+
   it("is resized with its file", function()
     local path = t.names.file "0123456789"
     local r = assert(mmap.map {file = path, resizable = true})
