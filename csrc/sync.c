@@ -150,8 +150,7 @@ static void describe_mutex(lua_State *L, const void *self) {
 
 static inline struct ux_sync *bound(lua_State *L) {
   struct ux_sync *o = lua_touserdata(L, lua_upvalueindex(1));
-  if (!o->head.open || !ux_region_is_open(o->region))
-    ux_sync_check_usable(L, o);
+  ux_sync_check_usable(L, o);
   return o;
 }
 

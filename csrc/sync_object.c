@@ -69,15 +69,9 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
   return 1;
 }
 
-void ux_sync_check_usable(lua_State *L, const struct ux_sync *o) {
+void ux_sync_unusable(lua_State *L, const struct ux_sync *o) {
   if (!o->head.open) ux_closed_error(L, o->head.class);
   ux_region_check_open(L, o->region);
-}
-
-struct ux_sync *ux_sync_check(lua_State *L, const struct ux_class *class) {
-  struct ux_sync *o = ux_check(L, 1, class);
-  ux_sync_check_usable(L, o);
-  return o;
 }
 
 int ux_sync_close(lua_State *L) {

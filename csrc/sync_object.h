@@ -37,9 +37,21 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
                       enum ux_psync_kind kind, const struct ux_option *schema,
                       lua_Integer count);
 
-/* The object at arg 1, usable; or any, checked to be usable. */
-struct ux_sync *ux_sync_check(lua_State *L, const struct ux_class *class);
-void ux_sync_check_usable(lua_State *L, const struct ux_sync *o);
+/* Raises if it is closed, or its region is. */
+void ux_sync_unusable(lua_State *L, const struct ux_sync *o);
+
+static inline void ux_sync_check_usable(lua_State *L,
+                                        const struct ux_sync *o) {
+  if (!o->head.open || !ux_region_is_open(o->region)) ux_sync_unusable(L, o);
+}
+
+/* The object at arg 1, usable. */
+static inline struct ux_sync *ux_sync_check(lua_State *L,
+                                            const struct ux_class *class) {
+  struct ux_sync *o = ux_check(L, 1, class);
+  ux_sync_check_usable(L, o);
+  return o;
+}
 
 /* close, __close and __gc of what holds nothing. */
 int ux_sync_close(lua_State *L);
