@@ -52,7 +52,9 @@ modules = $(CURDIR)/$(1)/?.lua;$(CURDIR)/$(1)/?/init.lua
 TREE = LUA=$(LUA) BUILD=$(BUILD) LUA_PATH_5_4="$(call \
   modules,lua);$(call modules,spec);$${LUA_PATH_5_4:-$${LUA_PATH:-;}}" \
   LUA_CPATH_5_4="$(CURDIR)/$(BUILD)/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
-SPECS = $(TREE) $(UNDER) $(LUA) scripts/run-specs
+# With STRESS=1 asan and valgrind take the long tests.
+SPECS = $(if $(STRESS),SPEC_TIMEOUT=1800) $(TREE) $(UNDER) \
+  $(LUA) scripts/run-specs $(if $(STRESS),--stress)
 # V=1 shows the commands.
 say = $(if $(V),,@echo "$(1) $(BUILD): $(or $(filter %.c,$^),$(notdir $@))";)
 SUBMAKE = $(MAKE) --no-print-directory
@@ -95,10 +97,11 @@ test: ## every spec, or SPEC=stem alone
 	@$(SUBMAKE) all programs
 	@$(SPECS) $(SPEC)
 
+stress: STRESS = 1
 stress: ## the long tests, spec/stress/, or SPEC=stem alone
 	@scripts/setup test
 	@$(SUBMAKE) all programs
-	@SPEC_TIMEOUT=1800 $(SPECS) --stress $(SPEC)
+	@$(SPECS) $(SPEC)
 
 asan: VARIANT = asan
 asan: UNDER = scripts/memcheck asan

@@ -592,7 +592,8 @@ static const luaL_Reg functions[] = {
 };
 
 int ux_open_signal(lua_State *L) {
+  ux_handlers_open(L);
   luaL_newlib(L, functions);
-  luaL_setfuncs(L, ux_signal_timer_functions, 0);
+  ux_signal_timer_open(L);
   return 1;
 }

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/interrupt.h"
 #include "base/options.h"
+#include "base/process_id.h"
 #include "base/signal_set.h"
 #include "base/wait.h"
 #include "lib/clock.h"
@@ -31,6 +32,8 @@ struct times {
 };
 
 /* The options of all timers; the stack indices of what was given. */
+enum { ITIMERS = ITIMER_PROF + 1 }; /* REAL, VIRTUAL and PROF are 0 to 2 */
+
 struct timer_options {
   int after, every, signal;
   lua_Integer value;
@@ -112,11 +115,49 @@ static int push_times(lua_State *L, lua_Number after, lua_Number every) {
 
 /* ---- alarm and interval timers ----------------------------------------- */
 
+/* Those that this Lua state set in this process. They end with it: SIGALRM
+   would find no handler any more, and kill. In the registry. */
+struct intervals {
+  pid_t owner; /* a child inherits none */
+  bool is_set[ITIMERS];
+};
+
+static const char intervals_key = 'i';
+
+static int l_intervals_gc(lua_State *L) {
+  static const struct itimerval off;
+  const struct intervals *i = lua_touserdata(L, 1);
+  for (int which = 0; which < ITIMERS; which++)
+    if (i->is_set[which] && i->owner == ux_process_id())
+      setitimer(which, &off, NULL);
+  return 0;
+}
+
+static void new_intervals(lua_State *L) {
+  struct intervals *i = lua_newuserdatauv(L, sizeof *i, 0);
+  memset(i, 0, sizeof *i);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_intervals_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &intervals_key);
+}
+
+static void note_interval(lua_State *L, int which, bool is_set) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &intervals_key);
+  struct intervals *i = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (i->owner != ux_process_id()) memset(i, 0, sizeof *i);
+  i->owner = ux_process_id();
+  i->is_set[which] = is_set;
+}
+
 static int set_interval(lua_State *L, int which, struct times t) {
   struct itimerval old, now = {.it_value = to_timeval(t.after),
                                .it_interval = to_timeval(t.every)};
   if (setitimer(which, &now, &old) != 0)
     return ux_fail(L, errno, "setitimer", NULL);
+  note_interval(L, which, t.after > 0);
   return push_times(
     L, from_timeval(old.it_value), from_timeval(old.it_interval));
 }
@@ -471,10 +512,15 @@ static int l_timerfd(lua_State *L) {
   return err == 0 ? 1 : ux_fail(L, err, "timerfd", NULL);
 }
 
-const luaL_Reg ux_signal_timer_functions[] = {
+static const luaL_Reg functions[] = {
   {"alarm", l_alarm},
   {"interval", l_interval},
   {"timer", l_timer},
   {"timerfd", l_timerfd},
   {NULL, NULL},
 };
+
+void ux_signal_timer_open(lua_State *L) {
+  new_intervals(L);
+  luaL_setfuncs(L, functions, 0);
+}

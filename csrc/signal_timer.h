@@ -4,8 +4,9 @@
 
 #include "lib/feature.h"
 
-#include <lauxlib.h>
+#include <lua.h>
 
-extern const luaL_Reg ux_signal_timer_functions[];
+/* Sets the functions in the table at the top of the stack. */
+void ux_signal_timer_open(lua_State *L);
 
 #endif

@@ -4,6 +4,7 @@ local t = require "support"
 
 local TESTS = {
   {"close", "lives when its state is closed while a process sends signals"},
+  {"close_timers", "lives when its state is closed while timers send them"},
   {"close_thread", "lives when its state is closed while a thread sends them"},
   {"close_elsewhere", "lives when they are delivered to another thread"},
   {"close_pending", "has no signal left blocked when very many were pending"},

@@ -133,12 +133,32 @@ static const luaL_Reg descriptor_methods[] = {
   {NULL, NULL},
 };
 
+static int close_again(lua_State *L) {
+  const struct ux_object *o = lua_touserdata(L, 1);
+  return o->class->close(L);
+}
+
+/* The collector may run on any thread of Lua: that is no call of the library
+   by the program, and does not make that thread the one that signals are
+   brought to. */
+static int l_gc(lua_State *L) {
+  lua_State *last = ux_interrupt_thread;
+  const struct ux_object *o = check_any(L);
+  if (L == last) return o->class->close(L);
+  lua_pushcfunction(L, close_again);
+  lua_insert(L, 1);
+  ux_interrupt_thread = L;
+  int status = lua_pcall(L, lua_gettop(L) - 1, 0, 0);
+  if (ux_interrupt_thread == L) ux_interrupt_thread = last;
+  return status == LUA_OK ? 0 : lua_error(L);
+}
+
 /* ---- registration ------------------------------------------------------ */
 
 static void set_metamethods(lua_State *L, const struct ux_class *class) {
   const luaL_Reg metamethods[] = {
     {"__tostring", l_tostring},
-    {"__gc", class->close},
+    {"__gc", l_gc},
     {"__close", class->close},
     {NULL, NULL},
   };

@@ -87,16 +87,24 @@ static void watch_forks(void) {
   pthread_atfork(NULL, NULL, after_fork);
 }
 
+static struct handlers *get_handlers(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &handlers_key);
+  struct handlers *h = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return h != NULL ? h : new_handlers(L);
+}
+
+void ux_handlers_open(lua_State *L) {
+  get_handlers(L);
+}
+
 static struct handlers *claim(lua_State *L) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct handlers *h = own_handlers(L);
   if (h != NULL) return h;
   if (owner != NULL)
     luaL_error(L, "signals belong to another Lua state of this process");
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &handlers_key);
-  h = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (h == NULL) h = new_handlers(L);
+  h = get_handlers(L);
   pthread_once(&once, watch_forks);
   int err = ux_notes_own();
   if (err != 0) luaL_error(L, "cannot take signals: error %d", err);

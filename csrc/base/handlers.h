@@ -25,6 +25,11 @@ struct ux_handler {
   sigset_t mask;  /* handlers of these wait while it runs */
 };
 
+/* To be called before timers are made: at the closing of the state, which
+   finalizes the newest objects first, dispositions are then put back after the
+   timers have ended. */
+void ux_handlers_open(lua_State *L);
+
 /* Sets what a signal does. The function is at the given stack index. Raises if
    another Lua state owns the signals. 0 or an errno. */
 int ux_handlers_set(lua_State *L, int sig, const struct ux_handler *h,

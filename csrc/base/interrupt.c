@@ -104,7 +104,7 @@ static void put_back_hook(lua_State *L) {
   set_hook_safely(L, theirs);
 }
 
-static void set_last_target(lua_State *L) {
+static void set_last_target(lua_State *L, bool is_waking) {
   sigset_t all, old;
   struct target *last = &targets[TARGET_LAST];
   if (L == targets[TARGET_MAIN].thread) L = NULL; /* has it already */
@@ -113,7 +113,7 @@ static void set_last_target(lua_State *L) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   last->thread = L;
-  if (L != NULL && ux_handlers_pending(L)) wake();
+  if (L != NULL && is_waking && ux_handlers_pending(L)) wake();
   pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -123,7 +123,7 @@ void ux_interrupt_enter_slowly(lua_State *L) {
   luaL_checkstack(L, 2, NULL);
   lua_pushthread(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &last_key);
-  set_last_target(L);
+  set_last_target(L, true);
 }
 
 static int run_handlers(lua_State *L) {
@@ -133,11 +133,11 @@ static int run_handlers(lua_State *L) {
 
 /* Makes the thread at the top of the stack the last that called, and pops
    it. */
-static void restore_last(lua_State *L) {
+static void restore_last(lua_State *L, bool is_waking) {
   ux_interrupt_thread = lua_tothread(L, -1);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &last_key);
-  set_last_target(ux_interrupt_thread);
+  set_last_target(ux_interrupt_thread, is_waking);
   lua_pop(L, 1);
 }
 
@@ -151,10 +151,13 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &last_key);
   lua_State *own = lua_newthread(L);
+  lua_sethook(own, NULL, 0, 0); /* lua.c's, at Ctrl-C, is for L */
   lua_pushcfunction(own, run_handlers);
+  lua_pushvalue(L, -1);
+  restore_last(L, false); /* its loops get signals that come now */
   int status = lua_resume(own, L, 0, &results);
   lua_insert(L, -2);
-  restore_last(L);
+  restore_last(L, true);
   if (status != LUA_OK) {
     lua_xmove(own, L, 1);
     lua_error(L);

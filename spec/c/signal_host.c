@@ -135,6 +135,28 @@ static void close_and_open_again(void) {
   }
 }
 
+/* Its timers go on until it is closed, and no longer: what they send would kill
+   then. They are older than the handlers. */
+static void test_close_timers(void) {
+  for (int i = 0; i < 50; i++) {
+    lua_State *L = open_state();
+    run(L,
+        "timer = assert(signal.timer{signal = 'SIGUSR1', after = 0.05,\n"
+        "  every = 1e-4})\n"
+        "signal.handle('SIGUSR1', add)\n"
+        "signal.handle('SIGALRM', add)\n"
+        "signal.handle('SIGPROF', add)\n"
+        "assert(signal.interval('real', {every = 1e-4}))\n"
+        "assert(signal.interval('prof', {every = 1e-3}))\n"
+        "timer:set{every = 1e-4}\n"
+        "await(20)\n");
+    lua_close(L);
+    CHECK(action_of(SIGUSR1).sa_handler == SIG_DFL);
+    CHECK(action_of(SIGALRM).sa_handler == SIG_DFL);
+    sleep_ms(2);
+  }
+}
+
 /* Another process sends. */
 static void test_close(void) {
   const int sigs[] = {SIGRTMIN, SIGUSR1};
@@ -544,6 +566,7 @@ static const struct {
   void (*fn)(void);
 } tests[] = {
   {"close", test_close},
+  {"close_timers", test_close_timers},
   {"close_thread", test_close_thread},
   {"close_elsewhere", test_close_elsewhere},
   {"close_pending", test_close_pending},

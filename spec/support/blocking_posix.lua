@@ -204,6 +204,7 @@ end
 for _, kind in ipairs {"flock", "fcntl", "ofd"} do
   makers["lock." .. kind] = locking(kind)
 end
+if require "support.under_valgrind" then makers["lock.ofd"] = nil end
 
 -- All sleep in calls that only a signal ends.
 local function ticking(maker)

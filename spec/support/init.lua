@@ -46,8 +46,7 @@ function t.took(fn, ...)
   return busted.monotime() - start, table.unpack(results, 1, results.n)
 end
 
--- valgrind knows neither pidfd_open nor how to go on after an exec that fails.
-t.under_valgrind = (os.getenv "LD_PRELOAD" or ""):find "vgpreload" ~= nil
+t.under_valgrind = require "support.under_valgrind"
 
 --- As `it`, for what valgrind cannot run.
 function t.natively(name, fn)

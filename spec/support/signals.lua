@@ -21,6 +21,18 @@ function signals.handle(sig, action, options)
   return closing(function() assert(signal.handle(sig, "original")) end)
 end
 
+--- Runs fn with a handler, and puts back what was there.
+function signals.with_handler(sig, action, fn)
+  local handler <close> = signals.handle(sig, action)
+  return fn(handler)
+end
+
+--- A signal that comes in the middle of what is done next. The timer is closed
+-- by the caller.
+function signals.soon(sig)
+  return assert(signal.timer{after = 0.003, signal = sig})
+end
+
 --- signal.block, undone when the block ends. Of a handler that raises then,
 -- nobody hears.
 function signals.block(set)
