@@ -260,7 +260,7 @@ touching it end the process. A view cannot be changed apart from its region.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: EACCES (mapped from what is open to read only),
-ENOMEM, EINVAL (not of pages)
+ENOMEM, EINVAL (not of pages), EBUSY (a lock in it is held)
 @see mprotect(2)
 */
 static int l_protect(lua_State *L) {
@@ -269,6 +269,8 @@ static int l_protect(lua_State *L) {
   struct ux_region *r = ux_check_region(L, 1);
   int how = luaL_checkoption(L, 2, NULL, words);
   luaL_argcheck(L, r->root == r, 1, "a view cannot be changed apart");
+  if (ux_region_is_pinned(r) && !(bits[how] & PROT_WRITE))
+    return ux_fail(L, EBUSY, "mprotect", NULL); /* it could not be let go */
   int failed = mprotect(r->base, r->length, bits[how]);
   if (failed == 0) r->is_readonly = !(bits[how] & PROT_WRITE);
   return result(L, failed, "mprotect");

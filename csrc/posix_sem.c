@@ -47,7 +47,9 @@ static const struct ux_class semaphore_class;
 
 static void check_usable(lua_State *L, const struct semaphore *s) {
   if (!s->head.open) ux_closed_error(L, &semaphore_class);
-  if (s->region != NULL) ux_region_check_open(L, s->region);
+  if (s->region == NULL) return;
+  ux_region_check_open(L, s->region);
+  ux_region_check_writable(L, s->region->root); /* even to wait writes */
 }
 
 static struct semaphore *check_semaphore(lua_State *L) {

@@ -71,6 +71,7 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
 
 void ux_sync_unusable(lua_State *L, const struct ux_sync *o) {
   if (!o->head.open) ux_closed_error(L, o->head.class);
+  ux_region_check_writable(L, o->region->root);
   ux_region_check_open(L, o->region);
 }
 

@@ -37,12 +37,14 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
                       enum ux_psync_kind kind, const struct ux_option *schema,
                       lua_Integer count);
 
-/* Raises if it is closed, or its region is. */
+/* Raises if it is closed, or its region is, or may not be written any more. */
 void ux_sync_unusable(lua_State *L, const struct ux_sync *o);
 
 static inline void ux_sync_check_usable(lua_State *L,
                                         const struct ux_sync *o) {
-  if (!o->head.open || !ux_region_is_open(o->region)) ux_sync_unusable(L, o);
+  if (!o->head.open || !ux_region_is_open(o->region) ||
+      o->region->root->is_readonly)
+    ux_sync_unusable(L, o);
 }
 
 /* The object at arg 1, usable. */

@@ -75,6 +75,34 @@ describe("A sync object", function()
   end)
 end)
 
+describe("A sync object in a region that may not be written", function()
+  for _, kind in ipairs(KINDS) do
+    it("raises: " .. kind, function()
+      local r <close> = assert(mmap.map {size = 4096})
+      local view = r:view(0)
+      local o <close> = assert(sync[kind](view, 0, {create = true}))
+      assert(r:protect "r")
+      local method = ({mutex = "lock", rwlock = "read_lock",
+        semaphore = "post", condition = "notify", barrier = "wait",
+        once = "is_done"})[kind]
+      t.raises("read-only region", o[method], o)
+      t.raises("read-only region", sync[kind], r, 0, {create = true})
+      assert(r:protect "rw")
+    end)
+  end
+
+  it("is not made so while something in it is held", function()
+    local r <close> = assert(mmap.map {size = 4096})
+    local m <close> = assert(sync.mutex(r, 0, {create = true}))
+    assert(m:lock())
+    t.refused("EBUSY", r:protect "r")
+    t.refused("EBUSY", r:protect "none")
+    assert(r:protect "rw")
+    assert(m:unlock())
+    assert(r:protect "r")
+  end)
+end)
+
 describe("sync.mutex", function()
   it("is for one at a time", function()
     local m <close> = assert(sync.mutex())
