@@ -77,7 +77,7 @@ for _, kind in ipairs(KINDS) do
         assert.is_true(l:unlock())
       end)
 
-    it("ends with its process", function()
+    it_waits("ends with its process", function()
       local path = t.names.file()
       local r, w = assert(pipe.open())
       local child <close> = assert(process.fork(function()
