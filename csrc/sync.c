@@ -53,8 +53,9 @@ int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
     .deadline = deadline,
     .attempt = attempt_mutex,
     .sleep = sleep_mutex,
-    .err = EBUSY,
   };
+  ux_sync_check_usable(L, o);
+  w.err = ux_mutex_try_first(o->at);
   int err = ux_sync_wait(L, &w);
   if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_WRITING);
   return err;
@@ -62,7 +63,7 @@ int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
 
 static int lock(lua_State *L, struct ux_sync *o, int timeout_arg) {
   struct ux_deadline deadline = ux_sync_deadline(L, timeout_arg);
-  int err = ux_mutex_try(o->at, false);
+  int err = ux_mutex_try_first(o->at);
   if (err == 0) {
     ux_sync_set_held(o, UX_SYNC_WRITING);
     lua_pushboolean(L, 1);

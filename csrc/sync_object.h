@@ -66,17 +66,18 @@ static inline enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {
    a lock in it is ours. On the fast path of mutexes, so inline. */
 static inline void ux_sync_set_held(struct ux_sync *o,
                                     enum ux_sync_held held) {
-  bool was_held = ux_sync_held_by_us(o) != UX_SYNC_FREE;
+  pid_t me = ux_process_id();
+  bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
   o->held = held;
-  o->holder = ux_process_id();
+  o->holder = me;
   if (was_held == (held != UX_SYNC_FREE)) return;
   struct ux_region *root = o->region->root;
-  if (root->pinner != o->holder)
-    ux_region_pin(root); /* the first one of this process */
-  else if (was_held)
+  if (was_held)
     root->pins--;
-  else
+  else if (root->pinner == me)
     root->pins++;
+  else
+    ux_region_pin(root); /* the first one of this process */
 }
 
 /* The timeout at `arg`, of a call whose fast path needs none: looked at all

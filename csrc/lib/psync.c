@@ -107,10 +107,6 @@ int ux_mutex_consistent(struct ux_mutex *m) {
   return pthread_mutex_consistent(&m->lock);
 }
 
-int ux_mutex_unlock(struct ux_mutex *m) {
-  return pthread_mutex_unlock(&m->lock);
-}
-
 /* ---- rwlock ------------------------------------------------------------ */
 
 static uint32_t thread_number(void) {
