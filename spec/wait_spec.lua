@@ -178,13 +178,9 @@ local function start_repl(command)
   local input = assert(io.open(path, "w"))
   input:setvbuf "line"
   local function say(line) input:write(line, "\n") end
-  -- script(1) hangs up at the end of its input, even on a program that is
-  -- about to end by itself: the input stays open for such ones.
-  local function finish(ends_by_itself)
-    if not ends_by_itself then input:close() end
-    local result = repl:wait()
-    if ends_by_itself then input:close() end
-    return result
+  local function finish()
+    input:close()
+    return repl:wait()
   end
   return say, finish, repl
 end
@@ -223,8 +219,9 @@ describe("Ctrl-C at the prompt", function()
       return pending "script(1) is not installed"
     end
     local gate = children.gate()
+    -- exec: a shell that stays gets SIGINT too, and ends by it in the end.
     local say, finish = start_repl(
-      ("exec script -qec '%s -i' /dev/null"):format(LUA))
+      ("exec script -qec 'exec %s -i' /dev/null"):format(LUA))
     say "ipc = require 'unixipc'; r, w = ipc.pipe.open()"
     for _, call in ipairs {"r:read(1)", "ipc.process.sleep(1e9)"} do
       say(("g = io.open(%q, 'w') g:write(ipc.process.pid()) g:close() %s")
@@ -234,7 +231,7 @@ describe("Ctrl-C at the prompt", function()
     end
     say "print('still', 'here')"
     say "os.exit(7)"
-    local result = finish(true)
+    local result = finish()
     local _, breaks = result.out:gsub("interrupted!", "")
     assert.equal(2, breaks, result.out)
     assert.truthy(result.out:find "still%s+here", result.out)

@@ -35,6 +35,7 @@ last. Then a process is killed while it has the mutex: the next one is told.]],
     end))
     ready:wait(0, 5)
     thief:kill "KILL"
+    thief:wait(5)
     local ok, recovered = mutex:lock(5)
     mutex:consistent()
     mutex:unlock()
