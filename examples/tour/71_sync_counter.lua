@@ -39,7 +39,6 @@ last. Then a process is killed while it has the mutex: the next one is told.]],
     local ok, recovered = mutex:lock(5)
     mutex:consistent()
     mutex:unlock()
-    thief:wait(5)
     -- end
     scene.expect("the atomic word", cell:load(), WORKERS * TURNS)
     scene.expect("the number under the mutex", (region:unpack("j", 8)),
