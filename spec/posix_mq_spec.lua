@@ -33,13 +33,16 @@ describe("posix_mq.open", function()
 
   it("takes the system's sizes (KSELF:mqueue/mq_open_tests.c#1)", function()
     local name = t.names.posix()
-    local q <close> =
-      assert(posix_mq.open(name, {create = true, temporary = true}))
+    local q <close>, message, code =
+      posix_mq.open(name, {create = true, temporary = true})
+    if code == errno.EMFILE then -- the user has too many, in all namespaces
+      return pending(message)
+    end
     local function default(file)
       local f <close> = io.open("/proc/sys/fs/mqueue/" .. file)
       return f and f:read "n"
     end
-    local a = assert(q:attributes())
+    local a = assert(assert(q, message):attributes())
     assert.equal(default "msg_default" or a.max_messages, a.max_messages)
     assert.equal(default "msgsize_default" or a.message_size, a.message_size)
   end)
