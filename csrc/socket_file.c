@@ -110,7 +110,7 @@ static int bind_once(int fd, const struct ux_address *a) {
 
 static int note_file(const char *path, mode_t mode,
                      struct ux_socket_file *file) {
-  struct stat st;
+  struct stat st = {.st_mode = 0};
   int err = complete_mode(path, mode, &st);
   if (err != 0) {
     unlink(path);

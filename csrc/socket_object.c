@@ -10,13 +10,15 @@
 
 /* ---- what all calls do ------------------------------------------------- */
 
+static bool is_socket(const struct ux_object *o) {
+  return o->class == &ux_stream_class || o->class == &ux_packet_class ||
+         o->class == &ux_listener_class;
+}
+
 int ux_check_socket(lua_State *L, struct ux_object **object) {
   struct ux_object *o = ux_test_any(L, 1);
-  bool is_socket = o != NULL && (o->class == &ux_stream_class ||
-                                 o->class == &ux_packet_class ||
-                                 o->class == &ux_listener_class);
   ux_interrupt_enter(L);
-  if (!is_socket) luaL_typeerror(L, 1, "socket");
+  if (o == NULL || !is_socket(o)) return luaL_typeerror(L, 1, "socket");
   if (!o->open) ux_closed_error(L, o->class);
   if (object != NULL) *object = o;
   return o->class->fileno(o);
@@ -76,7 +78,7 @@ static int get_int(int fd, int option) {
 
 int ux_socket_new_for(lua_State *L, int fd, struct ux_object **object) {
   int type = get_int(fd, SO_TYPE);
-  if (type < 0) return errno;
+  if (type < 0) return errno != 0 ? errno : ENOTSOCK;
   *object = get_int(fd, SO_ACCEPTCONN) > 0 ? &ux_listener_new(L, type, 0)->head
                                            : ux_connection_new(L, type, 0);
   return 0;
@@ -105,7 +107,7 @@ static void push_stream(lua_State *L, int fd, mode_t mode) {
 void ux_push_adopted(lua_State *L, int fd) {
   struct stat st = {.st_mode = 0};
   int failed = fstat(fd, &st);
-  struct ux_object *o;
+  struct ux_object *o = NULL;
   if (failed == 0 && S_ISSOCK(st.st_mode) && ux_socket_new_for(L, fd, &o) == 0)
     ux_socket_take(o, fd);
   else

@@ -109,16 +109,29 @@ static int packet_itself(lua_State *L) {
   return 1;
 }
 
-static int send_to(lua_State *L, struct ux_packet *p, int message,
-                   const struct ux_address *to, struct ux_deadline *deadline) {
+struct sending {
+  int fd, flags;
+  const char *bytes;
   size_t length;
-  const char *bytes = lua_tolstring(L, message, &length);
-  const struct sockaddr *sa = to ? (const struct sockaddr *)&to->sa : NULL;
-  socklen_t sa_length = to ? to->length : 0;
+  const struct sockaddr *to;
+  socklen_t to_length;
+};
+
+static int send_once(void *arg) {
+  const struct sending *s = arg;
+  ssize_t n =
+    sendto(s->fd, s->bytes, s->length, s->flags, s->to, s->to_length);
+  return n >= 0 ? 0 : errno;
+}
+
+static int send_connected(lua_State *L, struct ux_packet *p,
+                          struct ux_deadline *deadline) {
+  struct sending s = {.fd = p->fd, .flags = MSG_DONTWAIT | MSG_NOSIGNAL};
+  s.bytes = lua_tolstring(L, 2, &s.length);
   for (;;) {
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    if (sendto(p->fd, bytes, length, flags, sa, sa_length) >= 0) return 0;
-    int err = ux_socket_again(L, &p->head, p->fd, errno, POLLOUT, deadline);
+    int err = send_once(&s);
+    if (err == 0) return 0;
+    err = ux_socket_again(L, &p->head, p->fd, err, POLLOUT, deadline);
     if (err != 0) return err;
   }
 }
@@ -141,43 +154,42 @@ static int l_send(lua_State *L) {
   struct ux_packet *p = check_packet(L);
   luaL_checkstring(L, 2);
   struct ux_deadline deadline = ux_socket_deadline(L, 3, &p->head);
-  int err = send_to(L, p, 2, NULL, &deadline);
+  int err = send_connected(L, p, &deadline);
   return err == 0 ? packet_itself(L) : ux_socket_fail(L, err, "send");
 }
 
-/* Waiting for room in the queue of one receiver among many: the kernel has no
-   event for that while the socket itself has room, so a full queue is asked
-   again and again, at first after 0.1 ms and in the end each 10 ms. */
-#define FIRST_PAUSE 0.0001
-#define LONGEST_PAUSE 0.01
+/* Somebody who shares the socket made it non-blocking: then there is no way to
+   sleep until one receiver among many has room. */
+#define PAUSE 0.001
 
-static int pause_before_again(lua_State *L, struct ux_packet *p, double *pause,
-                              struct ux_deadline *deadline) {
-  struct ux_deadline nap = ux_deadline_in(*pause);
+static int pause_before_again(lua_State *L, struct ux_deadline *deadline) {
+  struct ux_deadline nap = ux_deadline_in(PAUSE);
   if (ux_deadline_passed(deadline)) return ETIMEDOUT;
-  struct timespec left;
-  if (ux_deadline_left(deadline, &left) != NULL && left.tv_sec == 0 &&
-      (double)left.tv_nsec / 1e9 < *pause)
-    nap = ux_deadline_in((double)left.tv_nsec / 1e9 + 1e-9);
   int err = ux_wait_fds(L, NULL, 0, &nap);
-  if (!p->head.open) ux_closed_error(L, p->head.class);
-  if (*pause < LONGEST_PAUSE) *pause *= 2;
-  return err == ETIMEDOUT || err == EINTR ? 0 : err;
+  return err == ETIMEDOUT ? 0 : err;
 }
 
-static int send_to_one(lua_State *L, struct ux_packet *p,
-                       const struct ux_address *to,
-                       struct ux_deadline *deadline) {
-  struct ux_deadline at_once = {.left = 0};
-  double pause = FIRST_PAUSE;
-  for (;;) {
-    int err = send_to(L, p, 2, to, &at_once);
-    if (err == ETIMEDOUT && deadline->left != 0)
-      err = pause_before_again(L, p, &pause, deadline);
-    else
-      return err;
-    if (err != 0) return err;
+/* The kernel has no event for room in the queue of an address: poll(2) looks
+   at the socket itself. Only a call that may block sleeps until there is. */
+static int send_to(lua_State *L, struct ux_packet *p,
+                   const struct ux_address *to, struct ux_deadline *deadline) {
+  struct sending s = {
+    .fd = p->fd,
+    .flags = MSG_DONTWAIT | MSG_NOSIGNAL,
+    .to = (const struct sockaddr *)&to->sa,
+    .to_length = to->length,
+  };
+  s.bytes = lua_tolstring(L, 2, &s.length);
+  int err = send_once(&s);
+  while (err == EAGAIN || err == EINTR) {
+    if (deadline->left == 0) return ETIMEDOUT;
+    s.flags = MSG_NOSIGNAL;
+    err = ux_wait_call(L, send_once, &s, deadline);
+    if (!p->head.open) ux_closed_error(L, p->head.class);
+    if (err == EAGAIN && pause_before_again(L, deadline) == ETIMEDOUT)
+      return ETIMEDOUT;
   }
+  return err;
 }
 
 /***
@@ -203,7 +215,7 @@ static int l_send_to(lua_State *L) {
   ux_check_address(L, 3, SOCK_DGRAM, false, &to);
   int err = to.err;
   if (err == 0 && p->is_seqpacket) err = EOPNOTSUPP;
-  if (err == 0) err = send_to_one(L, p, &to.list[0], &deadline);
+  if (err == 0) err = send_to(L, p, &to.list[0], &deadline);
   return err == 0 ? packet_itself(L) : ux_address_fail(L, err, "sendto", 4);
 }
 

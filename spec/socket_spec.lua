@@ -184,10 +184,10 @@ describe("The file of a socket", function()
       ["rw-rw----"] = "rw-rw----", ["0666"] = "rw-rw-rw-",
       ["---------"] = "---------"} do
       local path = t.names.path()
-      local listener <close> =
+      local _ <close> =
         assert(socket.listen(path, {mode = mode or nil}))
       assert.equal(letters, mode_of(path))
-      local packet <close> =
+      local _ <close> =
         assert(socket.datagram(path .. "d", {mode = mode or nil}))
       assert.equal(letters, mode_of(path .. "d"))
     end
@@ -231,14 +231,14 @@ describe("The file of a socket", function()
     end))
     assert.same({"exit", 0}, {child:wait()})
     assert.is_truthy(mode_of(path))
-    local client <close> = assert(socket.connect(path))
+    local _ <close> = assert(socket.connect(path))
   end)
 
   it("stays when it is another one's by now", function()
     local path = t.names.path()
     local listener = assert(socket.listen(path))
     assert(os.remove(path))
-    local other <close> = assert(socket.listen(path))
+    local _ <close> = assert(socket.listen(path))
     listener:close()
     assert.is_truthy(mode_of(path))
   end)
@@ -331,15 +331,15 @@ describe("A full backlog", function()
   local function fill(path)
     local list = {}
     repeat
-      local client, message = socket.connect(path, nil, 0)
+      local client = socket.connect(path, nil, 0)
       list[#list + 1] = client
     until not client
-    return list, message
+    return list
   end
 
   it("is no success: connect waits until its deadline", function()
     local path = t.names.path()
-    local listener <close> = assert(socket.listen(path, {backlog = 1}))
+    local _ <close> = assert(socket.listen(path, {backlog = 1}))
     local list = fill(path)
     assert.equal(2, #list)
     local took = t.took(function()
@@ -390,8 +390,8 @@ describe("socket.from", function()
     local listener, client, server = connection()
     local again <close> = assert(socket.from(listener))
     assert.equal("socket listener", tostring(again):match "^socket %a+")
-    local other <close> = assert(socket.connect(listener:local_address()))
-    local accepted <close> = assert(again:accept())
+    local _ <close> = assert(socket.connect(listener:local_address()))
+    local _ <close> = assert(again:accept())
     local stream <close> = assert(socket.from(client:fileno()))
     stream:write "x"
     assert.equal("x", server:read(1))

@@ -8,10 +8,14 @@ local socket = core.socket
 
 -- What receive_fds makes of descriptors that are not its own.
 socket.set_wrappers {
-  shm = function(fd)
-    local from = core.posix_shm.from
-    return from and from(fd)
-  end,
+  shm = function(fd) return core.posix_shm.from(fd) end,
 }
+
+-- Brings processes and signals along: loaded when it is first wanted.
+--- Documented in socket_server.lua.
+function socket.server(options)
+  socket.server = require "unixipc.socket_server"
+  return socket.server(options)
+end
 
 return socket
