@@ -108,7 +108,8 @@ void ux_push_adopted(lua_State *L, int fd) {
   struct stat st = {.st_mode = 0};
   int failed = fstat(fd, &st);
   struct ux_object *o = NULL;
-  if (failed == 0 && S_ISSOCK(st.st_mode) && ux_socket_new_for(L, fd, &o) == 0)
+  if (failed == 0 && S_ISSOCK(st.st_mode)) ux_socket_new_for(L, fd, &o);
+  if (o != NULL)
     ux_socket_take(o, fd);
   else
     push_stream(L, fd, st.st_mode);

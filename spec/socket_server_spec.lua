@@ -114,6 +114,22 @@ describe("socket.server", function()
     assert.truthy(stop(child, log):find "^worker %d+ ended: exit 3\n$")
   end)
 
+  it("stops also a worker that is just being started", function()
+    for i = 1, 5 do
+      local child, address, log = start({workers = 4}, function(client)
+        if client:read "l" == "die" then os.exit(3) end
+        client:write "ok\n"
+      end)
+      assert.equal("ok", ask(address, ""))
+      for _ = 1, i do ask(address, "die") end
+      process.sleep(1 + i / 1000) -- they are started again about now
+      child:kill "SIGTERM"
+      assert.same({"exit", 0}, {child:wait(WAIT)})
+      child:close()
+      log:close()
+    end
+  end)
+
   it("goes on when a handler raises", function()
     local child, address, log = start({}, function(client)
       local line = client:read "l"

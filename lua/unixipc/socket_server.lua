@@ -141,8 +141,9 @@ local function serve_next(self)
 end
 
 -- `alive` ends when the parent does, however it ends.
-local function work(self, alive)
+local function work(self, alive, mask)
   local stop <close> = watch_signals()
+  signal.set_mask(mask)
   local waiting = { self.listener, stop.reader, alive }
   if self.start then self.start(self) end
   local is_stopping = false
@@ -159,10 +160,13 @@ end
 -- ---- in the parent ---------------------------------------------------------
 
 local function start_worker(self, i, alive, keep)
+  -- A signal that comes before the worker has its own handlers has to wait.
+  local mask = signal.block(STOPPING)
   local child, message = process.fork(function()
     keep:close()
-    work(self, alive)
+    work(self, alive, mask)
   end)
+  signal.set_mask(mask)
   if not child then
     self.log("no worker: " .. message)
     self.restart_at[i] = process.now() + SHORT_LIFE
