@@ -115,7 +115,7 @@ describe("socket.server", function()
   end)
 
   it("stops also a worker that is just being started", function()
-    for i = 1, 5 do
+    for i = 1, 3 do
       local child, address, log = start({workers = 4}, function(client)
         if client:read "l" == "die" then os.exit(3) end
         client:write "ok\n"
