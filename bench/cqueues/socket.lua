@@ -11,9 +11,9 @@ local function server(path)
   local function serve(client)
     client:setmode("bn", "bn")
     while true do
-      local bytes = client:recv(-8192)
+      local bytes = client:read(-8192)
       if not bytes then break end
-      client:send(bytes, 1, #bytes)
+      client:write(bytes)
     end
     client:close()
     count = count - 1
