@@ -187,7 +187,8 @@ local PRELUDE = [[
 
 local function check(modules, script, expected)
   for _, name in ipairs(modules) do
-    if not package.searchpath(name, package.path)
+    if not package.searchpath(name,
+        package.path .. ";/usr/share/lua/5.1/?.lua")
       and not package.searchpath(name, package.cpath) then
       return pending(name .. " is not installed")
     end
@@ -243,19 +244,41 @@ describe("Sockets in other loops", function()
     ]], "1\ttrue\n2\tline\n2\n")
   end)
 
-  it("are served beside copas's own threads", function()
+  it("are served by copas", function()
+    -- Debian has it for older Luas; it runs with this one too.
     check({"socket.core", "socket", "copas"}, [[
+      package.path = package.path .. ";/usr/share/lua/5.1/?.lua"
       local copas = require "copas"
-      copas.addthread(function()
-        local c
-        repeat copas.sleep(0) c = listener:accept(0) until c
-        local line
-        repeat copas.sleep(0) line = c:read("l", 0) until line
-        print(line)
+      -- What copas calls, in its own words.
+      local function adapt(object, methods)
+        methods.settimeout = function() end
+        methods.getfd = function() return object:getfd() end
+        methods.dirty = function() return object:dirty() end
+        return methods
+      end
+      local server = adapt(listener, {
+        accept = function()
+          local c, message = listener:accept(0)
+          if not c then return nil, message end
+          return adapt(c, {
+            receive = function() return c:read("l", 0) end,
+            send = function(_, bytes) c:write(bytes) return #bytes end,
+            close = function() return c:close() end,
+          })
+        end,
+        close = function() return listener:close() end,
+      })
+      copas.addserver(server, function(c)
+        copas.send(c, "echo " .. copas.receive(c) .. "\n")
+        c:close()
       end)
-      copas.addthread(function() copas.sleep(0.01) client "copas" end)
-      copas.loop()
-    ]], "copas\n")
+      local one, other = client "one", client "other"
+      local lines = {}
+      for i, c in ipairs {other, one} do
+        repeat copas.step(0.1) lines[i] = c:read("l", 0) until lines[i]
+      end
+      print(lines[1], lines[2])
+    ]], "echo other\techo one\n")
   end)
 
   it("are polled by luv", function()
