@@ -311,6 +311,30 @@ static int l_memfd(lua_State *L) {
   return ux_fail(L, err, "memfd_create", NULL);
 }
 
+/***
+Shared memory that a descriptor stands for: a memfd that came over a socket, or
+that was inherited. It gets a duplicate of its own, close-on-exec.
+@function from
+@tparam integer|file|object descriptor
+@treturn[1] Shm
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EBADF, EMFILE, EINVAL (not a file)
+@see fcntl(2)
+*/
+static int l_from(lua_State *L) {
+  struct stat st;
+  int fd = ux_check_fd(L, 1);
+  struct shm *s = ux_new(L, &shm_class);
+  if (fstat(fd, &st) != 0) return ux_fail(L, errno, "fstat", NULL);
+  if (!S_ISREG(st.st_mode)) return ux_fail(L, EINVAL, "fstat", NULL);
+  s->is_memfd = st.st_nlink == 0;
+  s->fd = ux_fd_dup(fd);
+  if (s->fd < 0) return ux_fail(L, errno, "fcntl", NULL);
+  s->head.open = true;
+  return 1;
+}
+
 /* Seals, in the order of the words. */
 static const char *const seal_words[] = {
   "seal", "shrink", "grow", "write", "future_write", NULL};
@@ -554,6 +578,7 @@ static const struct ux_class shm_class = {
 static const luaL_Reg functions[] = {
   {"open", l_open},
   {"memfd", l_memfd},
+  {"from", l_from},
   {"unlink", l_unlink},
   {"list", l_list},
   {NULL, NULL},

@@ -20,6 +20,7 @@
   X(process) \
   X(region) \
   X(signal) \
+  X(socket) \
   X(stream) \
   X(sync) \
   X(sysv) \

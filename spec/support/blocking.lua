@@ -165,8 +165,8 @@ makers["process.sleep"] = function()
   }
 end
 
-for name, maker in pairs(require "support.blocking_posix") do
-  makers[name] = maker
+for _, others in ipairs {"support.blocking_posix", "support.blocking_socket"} do
+  for name, maker in pairs(require(others)) do makers[name] = maker end
 end
 
 -- Calls on System V objects: `call` blocks, `release` lets it go on.
