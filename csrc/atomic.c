@@ -17,6 +17,7 @@ Sums and differences wrap around. Values that do not fit the cell raise.
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum kind { INT32, UINT32, INT64 };
@@ -167,13 +168,20 @@ static void describe(lua_State *L, const void *self) {
   lua_pushfstring(L, "atomic %s cell", kinds[c->kind]);
 }
 
-/***
-Its value.
-@function Cell:load
-@treturn integer
-*/
-static int l_load(lua_State *L) {
-  const struct cell *c = check_cell(L);
+/* Each operation is a method, and a bound function with the cell as its
+   upvalue: the same, with the arguments one further to the left. */
+#define BOTH(name) \
+  static int l_##name(lua_State *L) { \
+    return do_##name(L, check_cell(L), 2); \
+  } \
+  static int l_bound_##name(lua_State *L) { \
+    const struct cell *c = lua_touserdata(L, lua_upvalueindex(1)); \
+    check_usable(L, c); \
+    return do_##name(L, c, 1); \
+  }
+
+static int do_load(lua_State *L, const struct cell *c, int arg) {
+  (void)arg;
   push_value(L,
              c,
              c->kind == INT64 ? atomic_load(c->at.wide)
@@ -182,33 +190,33 @@ static int l_load(lua_State *L) {
 }
 
 /***
-Sets it.
-@function Cell:store
-@tparam integer value
-@treturn Cell itself
+Its value.
+@function Cell:load
+@treturn integer
 */
-static int l_store(lua_State *L) {
-  const struct cell *c = check_cell(L);
-  uint64_t v = check_value(L, 2, c);
+BOTH(load)
+
+static int do_store(lua_State *L, const struct cell *c, int arg) {
+  uint64_t v = check_value(L, arg, c);
   if (c->kind == INT64)
     atomic_store(c->at.wide, v);
   else
     atomic_store(c->at.word, (uint32_t)v);
   lua_settop(L, 1);
-  return 1;
+  return arg - 1; /* the method gives the cell */
 }
 
 /***
-Sets it if it is what is expected.
-@function Cell:compare_exchange
-@tparam integer expected
-@tparam integer desired
-@treturn boolean was it?
-@treturn integer what it was
+Sets it.
+@function Cell:store
+@tparam integer value
+@treturn Cell itself; nothing, if bound
 */
-static int l_compare_exchange(lua_State *L) {
-  const struct cell *c = check_cell(L);
-  uint64_t expected = check_value(L, 2, c), desired = check_value(L, 3, c);
+BOTH(store)
+
+static int do_compare_exchange(lua_State *L, const struct cell *c, int arg) {
+  uint64_t expected = check_value(L, arg, c);
+  uint64_t desired = check_value(L, arg + 1, c);
   uint32_t narrow = (uint32_t)expected;
   bool done =
     c->kind == INT64
@@ -219,24 +227,27 @@ static int l_compare_exchange(lua_State *L) {
   return 2;
 }
 
-/* The operations that change it and tell what it was. Each is a method, and a
-   bound function with the cell as its upvalue. */
+/***
+Sets it if it is what is expected.
+@function Cell:compare_exchange
+@tparam integer expected
+@tparam integer desired
+@treturn boolean was it?
+@treturn integer what it was
+*/
+BOTH(compare_exchange)
+
+/* The operations that change it and tell what it was. */
 #define OPERATION(name, op) \
-  static uint64_t do_##name(const struct cell *c, uint64_t v) { \
-    return c->kind == INT64 ? op(c->at.wide, v) \
-                            : op(c->at.word, (uint32_t)v); \
-  } \
-  static int l_##name(lua_State *L) { \
-    const struct cell *c = check_cell(L); \
-    push_value(L, c, do_##name(c, check_operand(L, 2))); \
+  static int do_##name(lua_State *L, const struct cell *c, int arg) { \
+    uint64_t v = check_operand(L, arg); \
+    push_value(L, \
+               c, \
+               c->kind == INT64 ? op(c->at.wide, v) \
+                                : op(c->at.word, (uint32_t)v)); \
     return 1; \
   } \
-  static int l_bound_##name(lua_State *L) { \
-    const struct cell *c = lua_touserdata(L, lua_upvalueindex(1)); \
-    check_usable(L, c); \
-    push_value(L, c, do_##name(c, check_operand(L, 1))); \
-    return 1; \
-  }
+  BOTH(name)
 
 /***
 Sets it.
@@ -286,33 +297,41 @@ Turns bits over.
 */
 OPERATION(fetch_xor, atomic_fetch_xor)
 
+#define BOUND(name) \
+  { #name, l_bound_##name }
+
+static const luaL_Reg bound_functions[] = {
+  BOUND(load),
+  BOUND(store),
+  BOUND(exchange),
+  BOUND(compare_exchange),
+  BOUND(fetch_add),
+  BOUND(fetch_sub),
+  BOUND(fetch_and),
+  BOUND(fetch_or),
+  BOUND(fetch_xor),
+};
+
 /***
 A function that does one operation on this cell, faster than the method:
 `local add = cell:bind "fetch_add"`, then `add(1)`.
 @function Cell:bind
-@tparam string operation `"exchange"`, `"fetch_add"`, `"fetch_sub"`,
+@tparam string operation the name of a method: `"load"`, `"store"`,
+`"exchange"`, `"compare_exchange"`, `"fetch_add"`, `"fetch_sub"`,
 `"fetch_and"`, `"fetch_or"`, `"fetch_xor"`
 @treturn function
 */
 static int l_bind(lua_State *L) {
-  static const char *const words[] = {"exchange",
-                                      "fetch_add",
-                                      "fetch_sub",
-                                      "fetch_and",
-                                      "fetch_or",
-                                      "fetch_xor",
-                                      NULL};
-  static const lua_CFunction bound[] = {l_bound_exchange,
-                                        l_bound_fetch_add,
-                                        l_bound_fetch_sub,
-                                        l_bound_fetch_and,
-                                        l_bound_fetch_or,
-                                        l_bound_fetch_xor};
+  const size_t count = sizeof bound_functions / sizeof bound_functions[0];
   check_cell(L);
-  int which = luaL_checkoption(L, 2, NULL, words);
-  lua_pushvalue(L, 1);
-  lua_pushcclosure(L, bound[which], 1);
-  return 1;
+  const char *word = luaL_checkstring(L, 2);
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(word, bound_functions[i].name) != 0) continue;
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, bound_functions[i].func, 1);
+    return 1;
+  }
+  return luaL_argerror(L, 2, lua_pushfstring(L, "invalid option '%s'", word));
 }
 
 /* ---- futex ------------------------------------------------------------- */

@@ -1,3 +1,6 @@
+/***
+@module unixipc.channel
+*/
 /* What can be known of channels: numbers, who takes part, which there are. */
 #include "channel_object.h"
 

@@ -1,3 +1,6 @@
+/***
+@module unixipc.channel
+*/
 /* Loans: messages that are written and read where they stand in the memory,
    without a copy. A loan is a Region; its position in the ring, plus 1, is the
    region's `detail`. */

@@ -1,3 +1,6 @@
+/***
+@module unixipc.channel
+*/
 /* Sending and receiving. */
 #include "channel_object.h"
 
@@ -158,6 +161,7 @@ static int put(lua_State *L, struct sending *s, int timeout_arg) {
 }
 
 static int send_value(lua_State *L, struct ux_channel *c, int arg) {
+  luaL_checkany(L, arg);
   if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "send");
   if (lua_gettop(L) > arg) ux_check_deadline(L, arg + 1);
   lua_settop(L, arg + 1);
@@ -364,7 +368,7 @@ static int drop_first(lua_State *L, struct ux_channel *c, int status) {
 /* Those before one that cannot be given come first. */
 static int give(lua_State *L, struct ux_channel *c, size_t max, bool is_list) {
   struct giving g = {.channel = c, .max = max};
-  int status;
+  int status = LUA_OK;
   do {
     if (g.done > 0) g.max = g.done, lua_pop(L, 1);
     g.done = 0;

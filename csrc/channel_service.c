@@ -1,3 +1,6 @@
+/***
+@module unixipc.channel
+*/
 /* Services: requests, and the replies to those who asked. */
 #include "channel_object.h"
 
@@ -288,7 +291,8 @@ Sends the reply, and ends the request.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ECONNRESET (the client has gone, as far as that was
-seen; the request has ended), ETIMEDOUT (the client does not take its replies), EMSGSIZE, EPIPE
+seen; the request has ended), ETIMEDOUT (the client does not take its replies),
+EMSGSIZE, EPIPE
 */
 static int l_reply(lua_State *L) {
   struct request *r = check_request(L);

@@ -594,6 +594,9 @@ static int test(lua_State *L, const struct lock *l, const struct request *r) {
 /***
 Who is in the way? For fcntl and ofd one's own locks never are; for flock
 this Lock, when it is held, is.
+
+For flock the file is opened and closed once more: that ends the fcntl locks
+that this process has on it, as any close does.
 @function Lock:test
 @tparam[opt="exclusive"] string mode or `"shared"`: what one would like to take
 @treturn[1] boolean false: nobody

@@ -13,11 +13,13 @@ away from the program. Map what nobody cuts: a memfd sealed against it
 #include "base/fd.h"
 #include "base/modules.h"
 #include "base/options.h"
+#include "base/space.h"
 #include "region.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,7 +42,7 @@ static int release(struct ux_region *r) {
 struct map_options {
   int file;
   lua_Integer size, offset;
-  bool is_private, read_only, create, extend, resizable;
+  bool is_private, readonly, create, extend, resizable;
   bool populate, noreserve, huge;
   mode_t mode;
 };
@@ -52,7 +54,7 @@ static const struct ux_option map_schema[] = {
   {"size", UX_OPT_INTEGER, MEMBER(size), 0, INT64_MAX, NULL},
   {"offset", UX_OPT_INTEGER, MEMBER(offset), 0, INT64_MAX, NULL},
   {"private", UX_OPT_BOOLEAN, MEMBER(is_private), 0, 0, NULL},
-  {"read_only", UX_OPT_BOOLEAN, MEMBER(read_only), 0, 0, NULL},
+  {"readonly", UX_OPT_BOOLEAN, MEMBER(readonly), 0, 0, NULL},
   {"create", UX_OPT_BOOLEAN, MEMBER(create), 0, 0, NULL},
   {"mode", UX_OPT_MODE, MEMBER(mode), 0, 0, NULL},
   {"extend", UX_OPT_BOOLEAN, MEMBER(extend), 0, 0, NULL},
@@ -79,7 +81,7 @@ static int flags_of(const struct map_options *o) {
 }
 
 static int open_path(const char *path, const struct map_options *o) {
-  bool reads = o->read_only || (o->is_private && !o->create && !o->extend);
+  bool reads = o->readonly || (o->is_private && !o->create && !o->extend);
   int flags = (reads ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
   int fd = -1;
   if (o->create) fd = open(path, flags | O_CREAT | O_EXCL, o->mode);
@@ -91,50 +93,68 @@ static int open_path(const char *path, const struct map_options *o) {
   return open(path, flags);
 }
 
+struct sizing {
+  int fd, err;
+  const struct map_options *o;
+  size_t size;
+};
+
 /* Without a size all that follows the offset is mapped. With `extend` the file
    is made as long as that. 0 or an errno. */
-static int find_size(int fd, const struct map_options *o, size_t *size) {
+static int find_size(lua_State *L, struct sizing *s) {
+  const struct map_options *o = s->o;
   struct stat st;
-  if (fstat(fd, &st) != 0) return errno;
-  *size = (size_t)o->size;
+  if (fstat(s->fd, &st) != 0) return errno;
+  s->size = (size_t)o->size;
   if (o->size == 0) {
     if (st.st_size <= o->offset) return EINVAL; /* nothing is there */
-    *size = (size_t)(st.st_size - o->offset);
+    s->size = (size_t)(st.st_size - o->offset);
     return 0;
   }
   if (o->size > INT64_MAX - o->offset) return EOVERFLOW;
-  bool extends = o->extend || o->create;
-  if (!extends || st.st_size >= o->offset + o->size) return 0;
-  return posix_fallocate(fd, 0, o->offset + o->size);
+  if (!o->extend && !o->create) return 0;
+  return ux_space_grow(L, s->fd, (off_t)(o->offset + o->size));
 }
 
-/* `fd` is -1 for anonymous memory. */
-static int map(struct ux_region *r, int fd, const struct map_options *o,
-               size_t size) {
-  int protection = PROT_READ | (o->read_only ? 0 : PROT_WRITE);
+static int l_find_size(lua_State *L) {
+  struct sizing *s = lua_touserdata(L, 1);
+  s->err = find_size(L, s);
+  return 0;
+}
+
+/* `fd` is -1 for anonymous memory. The region is at the top. */
+static int map(lua_State *L, struct ux_region *r, int fd,
+               const struct map_options *o, size_t size) {
+  int protection = PROT_READ | (o->readonly ? 0 : PROT_WRITE);
   void *base = mmap(NULL, size, protection, flags_of(o), fd, (off_t)o->offset);
   if (base == MAP_FAILED) return errno;
-  ux_region_set(r, base, size, o->read_only);
+  ux_region_set(r, base, size, o->readonly);
   r->detail = fd < 0 && o->is_private ? PRIVATE : FIXED;
-  if (!o->resizable || fd < 0 || o->is_private || o->read_only) return 0;
+  if (!o->resizable || fd < 0 || o->is_private || o->readonly) return 0;
   r->detail = ux_fd_dup(fd);
-  return r->detail < 0 ? errno : 0;
+  if (r->detail < 0) return errno;
+  lua_pushinteger(L, o->offset);
+  lua_setiuservalue(L, -2, UX_REGION_USER);
+  return 0;
 }
 
 static int map_file(lua_State *L, struct ux_region *r,
                     const struct map_options *o) {
   bool is_path = lua_type(L, o->file) == LUA_TSTRING;
   const char *why = NULL;
-  size_t size = 0;
   int fd = is_path ? open_path(lua_tostring(L, o->file), o)
                    : ux_to_fd(L, o->file, &why);
   if (!is_path && fd < 0)
     luaL_argerror(L, 1, lua_pushfstring(L, "option 'file': %s", why));
   if (fd < 0) return errno;
-  int err = find_size(fd, o, &size);
-  if (err == 0) err = map(r, fd, o, size);
+  struct sizing s = {.fd = fd, .o = o};
+  lua_pushcfunction(L,
+                    l_find_size); /* handlers may raise: fd is to be closed */
+  lua_pushlightuserdata(L, &s);
+  bool is_well = lua_pcall(L, 1, 0, 0) == LUA_OK;
+  if (is_well && s.err == 0) s.err = map(L, r, fd, o, s.size);
   if (is_path) ux_fd_close(&fd);
-  return err;
+  return is_well ? s.err : lua_error(L);
 }
 
 static const char *path_of(lua_State *L, const struct map_options *o) {
@@ -148,7 +168,7 @@ Maps memory.
 Options: `file`: a path, or anything with a descriptor; without it the memory
 is anonymous, all zeros. `size`: in bytes; of a file all that follows the
 offset by default. `offset`: in the file, of whole pages. `private`: changes
-are seen by nobody else; shared by default. `read_only`. `create`, `mode`: make
+are seen by nobody else; shared by default. `readonly`. `create`, `mode`: make
 the file of a path, of `size` bytes. `extend`: make the file longer if it has
 not `size` bytes after the offset: beyond its end there is nothing, and to
 touch it is SIGBUS. `resizable`: keep the descriptor, for `resize`. `populate`:
@@ -173,7 +193,8 @@ static int l_map(lua_State *L) {
     lua_pushvalue(L, o.file);
     lua_setiuservalue(L, -2, UX_REGION_NAME);
   }
-  int err = o.file != 0 ? map_file(L, r, &o) : map(r, -1, &o, (size_t)o.size);
+  int err =
+    o.file != 0 ? map_file(L, r, &o) : map(L, r, -1, &o, (size_t)o.size);
   return err == 0 ? 1 : ux_fail(L, err, "mmap", path);
 }
 
@@ -244,7 +265,7 @@ touching it end the process. A view cannot be changed apart from its region.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: EACCES (mapped from what is open to read only),
-ENOMEM, EINVAL (not of pages)
+ENOMEM, EINVAL (not of pages), EBUSY (a lock in it is held)
 @see mprotect(2)
 */
 static int l_protect(lua_State *L) {
@@ -254,6 +275,8 @@ static int l_protect(lua_State *L) {
   check_has_pages(L, r);
   int how = luaL_checkoption(L, 2, NULL, words);
   luaL_argcheck(L, r->root == r, 1, "a view cannot be changed apart");
+  if (ux_region_is_pinned(r) && !(bits[how] & PROT_WRITE))
+    return ux_fail(L, EBUSY, "mprotect", NULL); /* it could not be let go */
   int failed = mprotect(r->base, r->length, bits[how]);
   if (failed == 0) r->is_readonly = !(bits[how] & PROT_WRITE);
   return result(L, failed, "mprotect");
@@ -264,13 +287,16 @@ Tells the system how the memory will be used.
 @function Region:advise
 @tparam string word `"normal"`, `"random"`, `"sequential"`, `"willneed"`,
 `"dontneed"`; `"dontfork"` (children do not get it), `"dofork"`, `"hugepage"`,
-`"nohugepage"`, `"free"`, `"remove"` where the system knows them
+`"nohugepage"`, `"free"`, `"remove"`, `"populate_read"`, `"populate_write"`
+where the system knows them. The last two have the pages at once, and say EFAULT
+where there are none any more, since the file was cut: who has to expect that
+asks so before touching them
 @tparam[opt=0] integer offset
 @tparam[opt] integer count
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EINVAL, ENOMEM, EAGAIN, ENOTSUP
+@treturn[2] integer errno: EINVAL, ENOMEM, EAGAIN, EFAULT, ENOTSUP
 @see madvise(2)
 */
 static int l_advise(lua_State *L) {
@@ -285,6 +311,8 @@ static int l_advise(lua_State *L) {
                                       "nohugepage",
                                       "free",
                                       "remove",
+                                      "populate_read",
+                                      "populate_write",
                                       NULL};
   static const int advice[] = {
     MADV_NORMAL,
@@ -304,6 +332,13 @@ static int l_advise(lua_State *L) {
     -1,
     -1,
     -1,
+    -1,
+    -1,
+#endif
+#ifdef MADV_POPULATE_READ
+    MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE,
+#else
     -1,
     -1,
 #endif
@@ -359,49 +394,89 @@ static void *remap(const struct ux_region *r, size_t size) {
 }
 #endif
 
-/* The file follows. What stands before the mapping stays. */
-static int resize_file(int fd, size_t from, size_t to) {
+/* Makes the file longer if it ends before the mapping will; cuts it where the
+   mapping will end, if it ends in the mapping: what comes after it is not ours
+   to cut. 0 or an errno. */
+static int resize_file(lua_State *L, int fd, off_t offset, size_t from,
+                       size_t to) {
+  off_t end = offset + (off_t)to;
   struct stat st;
+  if (to >= from) return ux_space_grow(L, fd, end);
   if (fstat(fd, &st) != 0) return errno;
-  off_t size = st.st_size - (off_t)from + (off_t)to;
-  if (size > st.st_size) return posix_fallocate(fd, 0, size);
-  return ftruncate(fd, size) == 0 ? 0 : errno;
+  if (st.st_size <= end || st.st_size > offset + (off_t)from) return 0;
+  return ftruncate(fd, end) == 0 ? 0 : errno;
+}
+
+/* A handler that ran meanwhile may have closed it. */
+static struct ux_region *check_resizable(lua_State *L, int *err) {
+  struct ux_region *r = ux_check_region(L, 1);
+  bool can = r->kind == kind && r->root == r && r->detail != FIXED;
+  *err = !can ? EINVAL : ux_region_is_pinned(r) ? EBUSY : 0;
+  return r;
+}
+
+static off_t offset_of(lua_State *L, int index) {
+  lua_getiuservalue(L, index, UX_REGION_USER);
+  lua_Integer offset = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return (off_t)offset;
+}
+
+/* What was cut off before is still in the last page of private memory. */
+static void clear_rest(const struct ux_region *old, size_t size) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  size_t rest = (page - old->length % page) % page;
+  if (old->detail != PRIVATE || old->is_readonly || size <= old->length)
+    return;
+  memset(old->base + old->length, 0, rest);
+}
+
+/* `r` takes over the memory of the old one. 0 or an errno. */
+static int move(struct ux_region *old, struct ux_region *r, size_t size) {
+  clear_rest(old, size);
+  void *base = remap(old, size);
+  if (base == MAP_FAILED) return errno;
+  old->head.open = false;
+  ux_region_set(r, base, size, old->is_readonly);
+  r->detail = old->detail;
+  return 0;
 }
 
 /***
 Makes it longer or shorter: gives a new Region with the old contents, zeros
 after them, and closes this one, and all views of it. For private anonymous
-memory, and for files mapped `resizable`, up to their end: the file gets as
-much longer or shorter.
+memory, and for files mapped `resizable`: a file that would end before the
+mapping gets longer, one that ends in it is cut where the mapping ends.
 @function Region:resize
 @tparam integer size in bytes
 @treturn[1] Region
 @treturn[2] nil
-@treturn[2] string message, and nothing has changed
+@treturn[2] string message, and the region is as it was
 @treturn[2] integer errno: EINVAL (size 0; not a mapping that can), EBUSY (a
-lock in it is held), ENOMEM, ENOSPC, ENOTSUP
+lock in it is held), ENOMEM, ENOSPC, EPERM (sealed), EOVERFLOW, ENOTSUP
 @see mremap(2)
 */
 static int l_resize(lua_State *L) {
-  struct ux_region *old = ux_check_region(L, 1);
+  int err;
+  struct ux_region *old = check_resizable(L, &err);
   lua_Integer size = luaL_checkinteger(L, 2);
   luaL_argcheck(L, size >= 0, 2, "size must be >= 0");
-  bool can = old->kind == kind && old->root == old && old->detail != FIXED;
-  if (!can || size == 0) return ux_fail(L, EINVAL, "mremap", NULL);
-  if (ux_region_is_pinned(old)) return ux_fail(L, EBUSY, "mremap", NULL);
+  if (err == 0 && size == 0) err = EINVAL;
+  if (err != 0) return ux_fail(L, err, "mremap", NULL);
   lua_settop(L, 2);
+  off_t offset = offset_of(L, 1);
+  if (size > INT64_MAX - offset) return ux_fail(L, EOVERFLOW, "mremap", NULL);
   struct ux_region *r = ux_region_new(L, kind, release);
-  lua_getiuservalue(L, 1, UX_REGION_NAME);
-  lua_setiuservalue(L, -2, UX_REGION_NAME);
-  int fd = (int)old->detail, err = 0;
-  if (fd >= 0) err = resize_file(fd, old->length, (size_t)size);
+  for (int i = UX_REGION_NAME; i <= UX_REGION_USER; i++) {
+    lua_getiuservalue(L, 1, i);
+    lua_setiuservalue(L, -2, i);
+  }
+  int fd = (int)old->detail;
+  if (fd >= 0) err = resize_file(L, fd, offset, old->length, (size_t)size);
   if (err != 0) return ux_fail(L, err, "ftruncate", NULL);
-  void *base = remap(old, (size_t)size);
-  if (base == MAP_FAILED) return ux_fail(L, errno, "mremap", NULL);
-  old->head.open = false; /* its memory is the new one's */
-  ux_region_set(r, base, (size_t)size, old->is_readonly);
-  r->detail = old->detail;
-  return 1;
+  check_resizable(L, &err);
+  if (err == 0) err = move(old, r, (size_t)size);
+  return err == 0 ? 1 : ux_fail(L, err, "mremap", NULL);
 }
 
 static const luaL_Reg region_methods[] = {

@@ -23,7 +23,6 @@ slash), ENAMETOOLONG.
 #include <fcntl.h>
 #include <limits.h>
 #include <mqueue.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,7 +144,7 @@ static int open_queue(struct queue *q, const struct open_options *o,
                       bool *is_new) {
   struct mq_attr attr;
   bool has_sizes = set_sizes(o, &attr);
-  int flags = access_of(o) | O_NONBLOCK | O_CLOEXEC;
+  int flags = access_of(o) | O_CLOEXEC;
   for (;;) {
     if (o->create || o->exclusive) {
       q->mq = mq_open(
@@ -358,12 +357,61 @@ static void describe(lua_State *L, const void *self) {
   lua_pushfstring(L, "posix_mq queue fd=%d %s", fd_of(q->mq), q->name);
 }
 
-/* While it waits a handler may close the queue: look again. */
-static int wait_for(lua_State *L, const struct queue *q, short events,
-                    struct ux_deadline *deadline) {
-  int err = ux_wait_fd(L, fd_of(q->mq), events, deadline);
-  check_queue(L);
-  return err == EINTR ? 0 : err;
+/* A message on its way: from a string of Lua's, or into the queue's buffer. */
+struct transfer {
+  const struct queue *q;
+  const char *body;
+  size_t len;
+  unsigned priority;
+};
+
+/* A moment that has passed: what can be done is done, else ETIMEDOUT. Without
+   O_NONBLOCK, so that to sleep is one call. */
+static const struct timespec at_once = {0, 0};
+
+static int send_now(void *arg) {
+  const struct transfer *t = arg;
+  int failed = mq_timedsend(t->q->mq, t->body, t->len, t->priority, &at_once);
+  return failed == 0 ? 0 : errno;
+}
+
+static int send_blocking(void *arg) {
+  const struct transfer *t = arg;
+  return mq_send(t->q->mq, t->body, t->len, t->priority) == 0 ? 0 : errno;
+}
+
+static int received(struct transfer *t, ssize_t n) {
+  int err = errno;
+  if (n < 0) return err;
+  t->len = (size_t)n;
+  return 0;
+}
+
+static int receive_now(void *arg) {
+  struct transfer *t = arg;
+  const struct queue *q = t->q;
+  return received(
+    t, mq_timedreceive(q->mq, q->buffer, q->size, &t->priority, &at_once));
+}
+
+static int receive_blocking(void *arg) {
+  struct transfer *t = arg;
+  const struct queue *q = t->q;
+  return received(t, mq_receive(q->mq, q->buffer, q->size, &t->priority));
+}
+
+/* While it waits a handler may close the queue: it is looked at again. */
+static int transfer(lua_State *L, struct transfer *t, int (*now)(void *),
+                    int (*blocking)(void *), struct ux_deadline *deadline) {
+  int err = now(t);
+  while (err == ETIMEDOUT || err == EINTR) {
+    if (err == ETIMEDOUT && deadline->left == 0) return err;
+    err =
+      deadline->left == 0 ? now(t) : ux_wait_call(L, blocking, t, deadline);
+    if (err != EINTR) return err;
+    check_queue(L);
+  }
+  return err;
 }
 
 static unsigned check_priority(lua_State *L, int arg) {
@@ -391,17 +439,9 @@ static int l_send(lua_State *L) {
   const char *body = luaL_checklstring(L, 2, &len);
   unsigned priority = check_priority(L, 3);
   struct ux_deadline deadline = ux_check_deadline(L, 4);
-  int err = 0;
-  while (err == 0) {
-    if (mq_send(q->mq, body, len, priority) == 0) {
-      lua_pushboolean(L, 1);
-      return 1;
-    }
-    err = errno;
-    if (err == EAGAIN) err = wait_for(L, q, POLLOUT, &deadline);
-    if (err == EINTR) err = 0;
-  }
-  return fail(L, err, "mq_send", q->name);
+  struct transfer t = {q, body, len, priority};
+  int err = transfer(L, &t, send_now, send_blocking, &deadline);
+  return ux_result(L, err, "mq_send", q->name);
 }
 
 /***
@@ -419,20 +459,12 @@ queue is empty.
 static int l_receive(lua_State *L) {
   const struct queue *q = check_queue(L);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  unsigned priority;
-  int err = 0;
-  while (err == 0) {
-    ssize_t len = mq_receive(q->mq, q->buffer, q->size, &priority);
-    err = errno;
-    if (len >= 0) {
-      lua_pushlstring(L, q->buffer, (size_t)len);
-      lua_pushinteger(L, priority);
-      return 2;
-    }
-    if (err == EAGAIN) err = wait_for(L, q, POLLIN, &deadline);
-    if (err == EINTR) err = 0;
-  }
-  return fail(L, err, "mq_receive", q->name);
+  struct transfer t = {.q = q};
+  int err = transfer(L, &t, receive_now, receive_blocking, &deadline);
+  if (err != 0) return fail(L, err, "mq_receive", q->name);
+  lua_pushlstring(L, q->buffer, t.len);
+  lua_pushinteger(L, t.priority);
+  return 2;
 }
 
 /* On Linux a read of the descriptor tells more, as a line of text. */

@@ -12,6 +12,7 @@ Names are as for `posix_mq`, but up to 251 characters.
 */
 #include "base/class.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/modules.h"
 #include "base/options.h"
 #include "base/posix_name.h"
@@ -47,7 +48,9 @@ static const struct ux_class semaphore_class;
 
 static void check_usable(lua_State *L, const struct semaphore *s) {
   if (!s->head.open) ux_closed_error(L, &semaphore_class);
-  if (s->region != NULL) ux_region_check_open(L, s->region);
+  if (s->region == NULL) return;
+  ux_region_check_open(L, s->region);
+  ux_region_check_writable(L, s->region->root); /* even to wait writes */
 }
 
 static struct semaphore *check_semaphore(lua_State *L) {
@@ -280,23 +283,36 @@ static int wait_slowly(lua_State *L, struct semaphore *s,
   return err;
 }
 
+/* An argument that is not there costs nothing; a bad one always raises. */
 static int wait_for(lua_State *L, struct semaphore *s, int timeout_arg) {
-  int err = 0;
-  if (sem_trywait(s->sem) != 0) {
-    struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
-    err =
-      errno == EAGAIN || errno == EINTR ? wait_slowly(L, s, &deadline) : errno;
-  }
+  struct ux_deadline deadline = {UX_FOREVER, 0};
+  if (lua_gettop(L) >= timeout_arg)
+    deadline = ux_check_deadline(L, timeout_arg);
+  int err = sem_trywait(s->sem) == 0 ? 0 : errno;
+  if (err == EAGAIN || err == EINTR) err = wait_slowly(L, s, &deadline);
   if (err != 0) return fail(L, err, "sem_wait", s);
   lua_pushboolean(L, 1);
   return 1;
 }
 
+#define POSTS_AT_ONCE 65536 /* a fraction of a millisecond */
+
+/* One by one, for there is no other way. Signals get through in between. */
+static int post_many(lua_State *L, struct semaphore *s, lua_Integer n) {
+  for (; n > 0; n--) {
+    if (sem_post(s->sem) != 0) return errno;
+    if (n % POSTS_AT_ONCE != 0 || !ux_interrupt_pending(L)) continue;
+    ux_interrupt_run(L);
+    if (!s->head.open) ux_closed_error(L, s->head.class);
+  }
+  return 0;
+}
+
 static int post(lua_State *L, struct semaphore *s, int arg) {
-  lua_Integer n = luaL_optinteger(L, arg, 1);
+  lua_Integer n = lua_gettop(L) < arg ? 1 : luaL_optinteger(L, arg, 1);
   luaL_argcheck(L, n >= 0 && n <= INT_MAX, arg, "a count >= 0 expected");
-  for (; n > 0; n--)
-    if (sem_post(s->sem) != 0) return fail(L, errno, "sem_post", s);
+  int err = post_many(L, s, n);
+  if (err != 0) return fail(L, err, "sem_post", s);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -15,7 +15,7 @@ Names are as for `posix_mq`.
 #include "base/modules.h"
 #include "base/options.h"
 #include "base/posix_name.h"
-#include "base/wait.h"
+#include "base/space.h"
 #include "region.h"
 
 #include <errno.h>
@@ -46,30 +46,12 @@ static int fail(lua_State *L, int err, const char *call, const struct shm *s) {
 
 /* ---- size -------------------------------------------------------------- */
 
-struct growth {
-  int fd;
-  off_t from, to;
-};
-
-/* A signal interrupts it when the space is large. */
-static int allocate(void *arg) {
-  const struct growth *g = arg;
-  return posix_fallocate(g->fd, g->from, g->to - g->from);
-}
-
-/* Sets the size, and has the space really given. If there is not enough the
-   size is what it was. 0 or an errno. */
+/* Sets the size, and has the space really given. 0 or an errno. */
 static int set_size(lua_State *L, int fd, off_t size) {
-  struct ux_deadline forever = {UX_FOREVER, 0};
   struct stat st;
   if (fstat(fd, &st) != 0) return errno;
-  struct growth g = {fd, st.st_size, size};
-  if (size <= st.st_size) return ftruncate(fd, size) == 0 ? 0 : errno;
-  int err = allocate(&g);
-  while (err == EINTR) err = ux_wait_call(L, allocate, &g, &forever);
-  if (err == 0) return 0;
-  ftruncate(fd, st.st_size);
-  return err;
+  if (size > st.st_size) return ux_space_grow(L, fd, size);
+  return ftruncate(fd, size) == 0 ? 0 : errno;
 }
 
 static off_t check_size(lua_State *L, int arg) {
@@ -81,7 +63,7 @@ static off_t check_size(lua_State *L, int arg) {
 /* ---- opening ----------------------------------------------------------- */
 
 struct open_options {
-  bool create, exclusive, read_only, truncate, temporary;
+  bool create, exclusive, readonly, truncate, temporary;
   mode_t mode;
   lua_Integer size;
 };
@@ -93,7 +75,7 @@ static const struct ux_option open_schema[] = {
   {"exclusive", UX_OPT_BOOLEAN, MEMBER(exclusive), 0, 0, NULL},
   {"mode", UX_OPT_MODE, MEMBER(mode), 0, 0, NULL},
   {"size", UX_OPT_INTEGER, MEMBER(size), 0, LUA_MAXINTEGER, NULL},
-  {"read_only", UX_OPT_BOOLEAN, MEMBER(read_only), 0, 0, NULL},
+  {"readonly", UX_OPT_BOOLEAN, MEMBER(readonly), 0, 0, NULL},
   {"truncate", UX_OPT_BOOLEAN, MEMBER(truncate), 0, 0, NULL},
   {"temporary", UX_OPT_BOOLEAN, MEMBER(temporary), 0, 0, NULL},
   {NULL, 0, 0, 0, 0, NULL},
@@ -157,7 +139,7 @@ static int make(lua_State *L, struct shm *s, const struct open_options *o) {
 static int open_existing(lua_State *L, struct shm *s,
                          const struct open_options *o) {
   struct stat st;
-  s->fd = shm_open(s->name, (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC, 0);
+  s->fd = shm_open(s->name, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC, 0);
   if (s->fd < 0) return errno;
   s->head.open = true;
   if (!o->truncate) return 0;
@@ -176,9 +158,9 @@ static void close_shm(struct shm *s) {
 /* To read only what one has made would be of no use: it is opened again. */
 static int make_new(lua_State *L, struct shm *s,
                     const struct open_options *o) {
-  const struct open_options again = {.read_only = true};
+  const struct open_options again = {.readonly = true};
   int err = make(L, s, o);
-  if (err == 0 && o->read_only) {
+  if (err == 0 && o->readonly) {
     ux_fd_close(&s->fd);
     err = open_existing(L, s, &again);
   }
@@ -205,7 +187,7 @@ Opens a segment.
 
 Options: `create`: make it if it is not there, of `size` bytes, all zeros;
 `exclusive`: it must not be there; `mode`: of a new one, owner only by default,
-whatever the umask; `read_only`; `truncate`: empty one that is there, then set
+whatever the umask; `readonly`; `truncate`: empty one that is there, then set
 its size; `temporary`: remove the name when this process closes the segment, if
 this call made it. The size of one that is there is not changed, whatever
 `size` says.
@@ -327,6 +309,30 @@ static int l_memfd(lua_State *L) {
   if (err == 0) return 1;
   close_shm(s);
   return ux_fail(L, err, "memfd_create", NULL);
+}
+
+/***
+Shared memory that a descriptor stands for: a memfd that came over a socket, or
+that was inherited. It gets a duplicate of its own, close-on-exec.
+@function from
+@tparam integer|file|object descriptor
+@treturn[1] Shm
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EBADF, EMFILE, EINVAL (not a file)
+@see fcntl(2)
+*/
+static int l_from(lua_State *L) {
+  struct stat st;
+  int fd = ux_check_fd(L, 1);
+  struct shm *s = ux_new(L, &shm_class);
+  if (fstat(fd, &st) != 0) return ux_fail(L, errno, "fstat", NULL);
+  if (!S_ISREG(st.st_mode)) return ux_fail(L, EINVAL, "fstat", NULL);
+  s->is_memfd = st.st_nlink == 0;
+  s->fd = ux_fd_dup(fd);
+  if (s->fd < 0) return ux_fail(L, errno, "fcntl", NULL);
+  s->head.open = true;
+  return 1;
 }
 
 /* Seals, in the order of the words. */
@@ -472,7 +478,7 @@ static int l_truncate(lua_State *L) {
 
 struct map_options {
   lua_Integer offset, size;
-  bool read_only, is_private;
+  bool readonly, is_private;
 };
 
 #define MAP_MEMBER(name) offsetof(struct map_options, name)
@@ -480,7 +486,7 @@ struct map_options {
 static const struct ux_option map_schema[] = {
   {"offset", UX_OPT_INTEGER, MAP_MEMBER(offset), 0, INT64_MAX, NULL},
   {"size", UX_OPT_INTEGER, MAP_MEMBER(size), 1, INT64_MAX, NULL},
-  {"read_only", UX_OPT_BOOLEAN, MAP_MEMBER(read_only), 0, 0, NULL},
+  {"readonly", UX_OPT_BOOLEAN, MAP_MEMBER(readonly), 0, 0, NULL},
   {"private", UX_OPT_BOOLEAN, MAP_MEMBER(is_private), 0, 0, NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
@@ -499,12 +505,12 @@ static int map(const struct shm *s, const struct map_options *o,
   if (size <= 0 || size > rest) return EINVAL;
   void *base = mmap(NULL,
                     (size_t)size,
-                    PROT_READ | (o->read_only ? 0 : PROT_WRITE),
+                    PROT_READ | (o->readonly ? 0 : PROT_WRITE),
                     o->is_private ? MAP_PRIVATE : MAP_SHARED,
                     s->fd,
                     (off_t)o->offset);
   if (base == MAP_FAILED) return errno;
-  ux_region_set(r, base, (size_t)size, o->read_only);
+  ux_region_set(r, base, (size_t)size, o->readonly);
   return 0;
 }
 
@@ -512,7 +518,7 @@ static int map(const struct shm *s, const struct map_options *o,
 Maps it, or a part of it. The segment may be closed after that.
 
 Options: `offset`, of whole pages; `size`, all that follows by default;
-`read_only`; `private`: changes are seen by nobody else.
+`readonly`; `private`: changes are seen by nobody else.
 @function Shm:map
 @tparam[opt] table options
 @treturn[1] Region
@@ -572,6 +578,7 @@ static const struct ux_class shm_class = {
 static const luaL_Reg functions[] = {
   {"open", l_open},
   {"memfd", l_memfd},
+  {"from", l_from},
   {"unlink", l_unlink},
   {"list", l_list},
   {NULL, NULL},

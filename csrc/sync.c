@@ -53,33 +53,35 @@ int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
     .deadline = deadline,
     .attempt = attempt_mutex,
     .sleep = sleep_mutex,
-    .err = EBUSY,
   };
+  ux_sync_check_usable(L, o);
+  w.err = ux_mutex_try_first(o->at);
   int err = ux_sync_wait(L, &w);
   if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_WRITING);
   return err;
 }
 
 static int lock(lua_State *L, struct ux_sync *o, int timeout_arg) {
-  int err = ux_mutex_try(o->at, false);
+  struct ux_deadline deadline = ux_sync_deadline(L, timeout_arg);
+  int err = ux_mutex_try_first(o->at);
   if (err == 0) {
     ux_sync_set_held(o, UX_SYNC_WRITING);
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (err == EOWNERDEAD) {
+  if (err == EOWNERDEAD)
     ux_sync_set_held(o, UX_SYNC_WRITING);
-  } else if (err == EBUSY) {
-    struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
+  else if (err == EBUSY)
     err = ux_sync_lock_mutex(L, o, &deadline);
-  }
   return ux_sync_result(L, err, "mutex lock");
 }
 
 static int unlock(lua_State *L, struct ux_sync *o) {
   int err = ux_mutex_unlock(o->at);
-  if (err == 0) ux_sync_set_held(o, UX_SYNC_FREE);
-  return ux_sync_result(L, err, "mutex unlock");
+  if (err != 0) return ux_sync_result(L, err, "mutex unlock");
+  ux_sync_set_held(o, UX_SYNC_FREE);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /***
@@ -133,7 +135,10 @@ Lets it go if this process has it. Also what `<close>` and the collector do.
 */
 static int l_mutex_close(lua_State *L) {
   struct ux_sync *o = ux_check(L, 1, &ux_sync_mutex_class);
-  if (o->head.open && ux_sync_held_by_us(o) != UX_SYNC_FREE) unlock(L, o);
+  if (o->head.open && ux_sync_held_by_us(o) != UX_SYNC_FREE) {
+    ux_mutex_unlock(o->at);
+    ux_sync_set_held(o, UX_SYNC_FREE); /* also if another object let it go */
+  }
   o->head.open = false;
   lua_pushboolean(L, 1);
   return 1;
@@ -144,10 +149,9 @@ static void describe_mutex(lua_State *L, const void *self) {
   lua_pushstring(L, is_held ? "sync mutex (held)" : "sync mutex");
 }
 
-static struct ux_sync *bound(lua_State *L) {
+static inline struct ux_sync *bound(lua_State *L) {
   struct ux_sync *o = lua_touserdata(L, lua_upvalueindex(1));
-  if (!o->head.open || !ux_region_is_open(o->region))
-    ux_sync_check_usable(L, o);
+  ux_sync_check_usable(L, o);
   return o;
 }
 
@@ -246,9 +250,9 @@ static int sleep_semaphore(void *arg) {
 }
 
 static int wait_for(lua_State *L, struct ux_sync *o, int timeout_arg) {
+  struct ux_deadline deadline = ux_sync_deadline(L, timeout_arg);
   int err = ux_semaphore_try(o->at, false);
   if (err != 0) {
-    struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
     struct ux_sync_wait w = {
       .o = o,
       .deadline = &deadline,
@@ -262,7 +266,7 @@ static int wait_for(lua_State *L, struct ux_sync *o, int timeout_arg) {
 }
 
 static int post(lua_State *L, struct ux_sync *o, int arg) {
-  lua_Integer n = lua_isnone(L, arg) ? 1 : luaL_optinteger(L, arg, 1);
+  lua_Integer n = lua_gettop(L) < arg ? 1 : luaL_optinteger(L, arg, 1);
   luaL_argcheck(
     L, n >= 0 && n <= UX_SEMAPHORE_MAX, arg, "a count >= 0 expected");
   int err = ux_semaphore_post(o->at, (uint32_t)n);
@@ -410,7 +414,8 @@ static int l_call(lua_State *L) {
   ux_sync_set_held(o, UX_SYNC_WRITING);
   lua_settop(L, 2);
   int status = lua_pcall(L, 0, 0, 0);
-  ux_once_finish(o->at, status == LUA_OK);
+  if (ux_sync_held_by_us(o) != UX_SYNC_FREE) /* else fn forked: a child */
+    ux_once_finish(o->at, status == LUA_OK);
   ux_sync_set_held(o, UX_SYNC_FREE);
   if (status != LUA_OK) return lua_error(L);
   lua_pushboolean(L, 1);

@@ -13,7 +13,8 @@
 
 static void describe(lua_State *L, const void *self) {
   const struct ux_sync *o = self;
-  static const char *const states[] = {"", " (reading)", " (writing)"};
+  static const char *const states[] = {
+    "", " (reading)", " (writing)", " (waiting)"};
   lua_pushfstring(
     L, "%s%s", o->head.class->name, states[ux_sync_held_by_us(o)]);
 }
@@ -34,8 +35,10 @@ static struct ux_sync *check_rwlock(lua_State *L) {
   return ux_sync_check(L, &rwlock_class);
 }
 
+/* A handler that ran while we waited may have taken it. */
 static int attempt_read(struct ux_sync_wait *w) {
   struct ux_sync *o = w->o;
+  if (ux_sync_held_by_us(o) != UX_SYNC_FREE) return EDEADLK;
   return ux_rwlock_read_try(o->at, o->count, &o->slot, w->waited);
 }
 
@@ -66,8 +69,7 @@ static int l_read_lock(lua_State *L) {
     .attempt = attempt_read,
     .sleep = sleep_to_read,
   };
-  bool is_mine = ux_sync_held_by_us(o) != UX_SYNC_FREE;
-  w.err = is_mine ? EDEADLK : attempt_read(&w);
+  w.err = attempt_read(&w);
   int err = ux_sync_wait(L, &w);
   if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_READING);
   return ux_sync_result(L, err, "rwlock read_lock");
@@ -93,7 +95,8 @@ static int sleep_for_reader(void *arg) {
 }
 
 /* Behind the gate nobody else comes in; whatever happens while we wait for the
-   readers that are there, we must leave it or write. */
+   readers that are there, we must leave it or write. A handler cannot unlock
+   what is only waited for. */
 static int write_behind_gate(lua_State *L, struct ux_sync *o,
                              struct ux_deadline *deadline) {
   struct ux_sync_wait w = {
@@ -102,12 +105,12 @@ static int write_behind_gate(lua_State *L, struct ux_sync *o,
     .attempt = attempt_write,
     .sleep = sleep_for_reader,
   };
-  ux_sync_set_held(o, UX_SYNC_WRITING);
+  ux_sync_set_held(o, UX_SYNC_WAITING);
   w.err = attempt_write(&w);
   bool is_well = ux_sync_try_wait(L, &w);
-  if (is_well && (w.err == 0 || w.err == EOWNERDEAD)) return w.err;
-  ux_rwlock_leave(o->at);
-  ux_sync_set_held(o, UX_SYNC_FREE);
+  bool is_in = is_well && (w.err == 0 || w.err == EOWNERDEAD);
+  if (!is_in) ux_rwlock_leave(o->at);
+  ux_sync_set_held(o, is_in ? UX_SYNC_WRITING : UX_SYNC_FREE);
   return is_well ? w.err : lua_error(L);
 }
 
@@ -143,7 +146,8 @@ static int unlock_rwlock(struct ux_sync *o) {
   switch (ux_sync_held_by_us(o)) {
     case UX_SYNC_READING: err = ux_rwlock_read_unlock(o->at, o->slot); break;
     case UX_SYNC_WRITING: err = ux_rwlock_write_unlock(o->at); break;
-    case UX_SYNC_FREE: break;
+    case UX_SYNC_FREE:
+    case UX_SYNC_WAITING: break;
   }
   if (err == 0) ux_sync_set_held(o, UX_SYNC_FREE);
   return err;
@@ -168,7 +172,9 @@ Lets it go if this process has it. Also what `<close>` and the collector do.
 */
 static int l_rwlock_close(lua_State *L) {
   struct ux_sync *o = ux_check(L, 1, &rwlock_class);
+  bool waits = ux_sync_held_by_us(o) == UX_SYNC_WAITING;
   if (o->head.open) unlock_rwlock(o);
+  if (!waits) ux_sync_set_held(o, UX_SYNC_FREE);
   o->head.open = false;
   lua_pushboolean(L, 1);
   return 1;
@@ -349,16 +355,17 @@ static int sleep_at_barrier(void *arg) {
   return ux_barrier_sleep(w->o->at, &w->arrival, 0);
 }
 
-/* From arriving to leaving a slot is held. */
+/* From arriving to leaving a slot is held. A handler may wait here too. */
 static int wait_for_others(lua_State *L, struct ux_sync_wait *w) {
   struct ux_sync *o = w->o;
+  enum ux_sync_held before = ux_sync_held_by_us(o);
   w->attempt = attempt_barrier;
   w->sleep = sleep_at_barrier;
   w->err = EAGAIN;
-  ux_sync_set_held(o, UX_SYNC_READING);
+  ux_sync_set_held(o, UX_SYNC_WAITING);
   bool is_well = ux_sync_try_wait(L, w);
   bool is_over = ux_barrier_leave(o->at, &w->arrival);
-  ux_sync_set_held(o, UX_SYNC_FREE);
+  ux_sync_set_held(o, before);
   if (!is_well) return lua_error(L);
   return is_over ? 0 : w->err;
 }

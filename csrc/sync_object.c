@@ -1,7 +1,6 @@
 #include "sync_object.h"
 
 #include "base/error.h"
-#include "base/process_id.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -70,15 +69,10 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
   return 1;
 }
 
-void ux_sync_check_usable(lua_State *L, const struct ux_sync *o) {
+void ux_sync_unusable(lua_State *L, const struct ux_sync *o) {
   if (!o->head.open) ux_closed_error(L, o->head.class);
+  ux_region_check_writable(L, o->region->root);
   ux_region_check_open(L, o->region);
-}
-
-struct ux_sync *ux_sync_check(lua_State *L, const struct ux_class *class) {
-  struct ux_sync *o = ux_check(L, 1, class);
-  ux_sync_check_usable(L, o);
-  return o;
 }
 
 int ux_sync_close(lua_State *L) {
@@ -88,27 +82,6 @@ int ux_sync_close(lua_State *L) {
   o->open = false;
   lua_pushboolean(L, 1);
   return 1;
-}
-
-/* The memory has to stay as long as a mutex in it is ours. On the fast path:
-   the process is asked for once. */
-void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held) {
-  pid_t me = ux_process_id();
-  bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
-  struct ux_region *root = o->region->root;
-  o->held = held;
-  o->holder = me;
-  if (was_held == (held != UX_SYNC_FREE)) return;
-  if (root->pinner != me)
-    ux_region_pin(root); /* the first one of this process */
-  else if (was_held)
-    root->pins--;
-  else
-    root->pins++;
-}
-
-enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {
-  return o->holder == ux_process_id() ? o->held : UX_SYNC_FREE;
 }
 
 /* ---- waiting ----------------------------------------------------------- */

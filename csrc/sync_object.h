@@ -4,11 +4,18 @@
 
 #include "base/class.h"
 #include "base/options.h"
+#include "base/process_id.h"
 #include "base/wait.h"
 #include "lib/psync.h"
 #include "region.h"
 
-enum ux_sync_held { UX_SYNC_FREE, UX_SYNC_READING, UX_SYNC_WRITING };
+/* WAITING: has something while it waits for more, as the gate of a rwlock. */
+enum ux_sync_held {
+  UX_SYNC_FREE,
+  UX_SYNC_READING,
+  UX_SYNC_WRITING,
+  UX_SYNC_WAITING,
+};
 
 struct ux_sync {
   struct ux_object head;
@@ -30,16 +37,55 @@ int ux_sync_construct(lua_State *L, const struct ux_class *class,
                       enum ux_psync_kind kind, const struct ux_option *schema,
                       lua_Integer count);
 
-/* The object at arg 1, usable; or any, checked to be usable. */
-struct ux_sync *ux_sync_check(lua_State *L, const struct ux_class *class);
-void ux_sync_check_usable(lua_State *L, const struct ux_sync *o);
+/* Raises if it is closed, or its region is, or may not be written any more. */
+void ux_sync_unusable(lua_State *L, const struct ux_sync *o);
+
+static inline void ux_sync_check_usable(lua_State *L,
+                                        const struct ux_sync *o) {
+  if (!o->head.open || !ux_region_is_open(o->region) ||
+      o->region->root->is_readonly)
+    ux_sync_unusable(L, o);
+}
+
+/* The object at arg 1, usable. */
+static inline struct ux_sync *ux_sync_check(lua_State *L,
+                                            const struct ux_class *class) {
+  struct ux_sync *o = ux_check(L, 1, class);
+  ux_sync_check_usable(L, o);
+  return o;
+}
 
 /* close, __close and __gc of what holds nothing. */
 int ux_sync_close(lua_State *L);
 
-/* Notes what this process took, or let go. */
-void ux_sync_set_held(struct ux_sync *o, enum ux_sync_held held);
-enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o);
+static inline enum ux_sync_held ux_sync_held_by_us(const struct ux_sync *o) {
+  return o->holder == ux_process_id() ? o->held : UX_SYNC_FREE;
+}
+
+/* Notes what this process took, or let go: the memory has to stay as long as
+   a lock in it is ours. On the fast path of mutexes, so inline. */
+static inline void ux_sync_set_held(struct ux_sync *o,
+                                    enum ux_sync_held held) {
+  pid_t me = ux_process_id();
+  bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
+  o->held = held;
+  o->holder = me;
+  if (was_held == (held != UX_SYNC_FREE)) return;
+  struct ux_region *root = o->region->root;
+  if (was_held)
+    root->pins--;
+  else if (root->pinner == me)
+    root->pins++;
+  else
+    ux_region_pin(root); /* the first one of this process */
+}
+
+/* The timeout at `arg`, of a call whose fast path needs none: looked at all
+   the same when it is there, so that a bad one always raises. */
+static inline struct ux_deadline ux_sync_deadline(lua_State *L, int arg) {
+  if (lua_gettop(L) < arg) return (struct ux_deadline){UX_FOREVER, 0};
+  return ux_check_deadline(L, arg);
+}
 
 /* A wait: `attempt` is made until it says neither EBUSY nor EAGAIN; in between
    `sleep` sleeps once. */

@@ -40,6 +40,10 @@ describe("An atomic cell", function()
         c[name](c, 3)
         assert.equal(result, c:load())
       end
+      assert.equal(0, select("#", c:bind "store"(7)))
+      assert.equal(7, c:bind "load"())
+      assert.same({true, 7}, {c:bind "compare_exchange"(7, 9)})
+      assert.equal(9, c:load())
     end)
 
     it("checks values and places: " .. kind, function()
@@ -52,7 +56,7 @@ describe("An atomic cell", function()
       t.raises("aligned", atomic[kind], r, 2)
       t.raises("out of bounds", atomic[kind], r, 64)
       t.raises("region expected", atomic[kind], {})
-      t.raises("invalid option", c.bind, c, "load")
+      t.raises("invalid option 'wait'", c.bind, c, "wait")
       local add = c:bind "fetch_add"
       r:protect "r"
       t.raises("read-only", c.store, c, 1)

@@ -279,8 +279,11 @@ describe("posix_sem.unnamed", function()
     t.raises("region expected", posix_sem.unnamed, {}, 1)
     t.refused("EINVAL", posix_sem.unnamed(r, 0,
       {create = true, initial = MAX + 1}))
+    local s <close> = assert(posix_sem.unnamed(r:view(0), 0, {create = true}))
     r:protect "r"
     t.raises("read-only", posix_sem.unnamed, r, 0)
+    t.raises("read-only", s.post, s)
+    t.raises("read-only", s.wait, s, 0)
   end)
 
   it("keeps its region alive", function()

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "common.h"
 
@@ -58,7 +59,85 @@ static void add(char **words) {
   measure(number(words[0]), add_one, shared_page());
 }
 
+struct turns {
+  sem_t there, back;
+};
+
+static void trips(long n, void *state) {
+  struct turns *t = state;
+  for (long i = 0; i < n; i++) {
+    sem_post(&t->there);
+    sem_wait(&t->back);
+  }
+}
+
+/* roundtrip n cpu: two processes take turns, by two semaphores. */
+static void roundtrip(char **words) {
+  struct turns *t = shared_page();
+  long n = number(words[0]);
+  sem_init(&t->there, 1, 0);
+  sem_init(&t->back, 1, 0);
+  pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child == 0) {
+    for (long i = n + WARM_UP(n); i > 0; i--) {
+      sem_wait(&t->there);
+      sem_post(&t->back);
+    }
+    _exit(0);
+  }
+  pin(child, number(words[1]));
+  measure(n, trips, t);
+  reap(child);
+}
+
+struct game {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int turn;
+};
+
+static void play(struct game *g, long n, int mine) {
+  for (long i = 0; i < n; i++) {
+    pthread_mutex_lock(&g->mutex);
+    while (g->turn != mine) pthread_cond_wait(&g->changed, &g->mutex);
+    g->turn = 1 - mine;
+    pthread_cond_signal(&g->changed);
+    pthread_mutex_unlock(&g->mutex);
+  }
+}
+
+static void play_first(long n, void *state) {
+  play(state, n, 0);
+}
+
+/* condition n cpu: the same by a mutex and a condition variable. */
+static void condition(char **words) {
+  struct game *g = shared_page();
+  long n = number(words[0]);
+  pthread_mutexattr_t a;
+  pthread_condattr_t c;
+  pthread_mutexattr_init(&a);
+  pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&g->mutex, &a);
+  pthread_condattr_init(&c);
+  pthread_condattr_setpshared(&c, PTHREAD_PROCESS_SHARED);
+  pthread_cond_init(&g->changed, &c);
+  pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child == 0) {
+    play(g, n + WARM_UP(n), 1);
+    _exit(0);
+  }
+  pin(child, number(words[1]));
+  measure(n, play_first, g);
+  reap(child);
+}
+
 static const struct command commands[] = {
+    {"roundtrip", 2, roundtrip},
+    {"condition", 2, condition},
     {"mutex", 1, mutex},
     {"semaphore", 1, semaphore},
     {"add", 1, add},

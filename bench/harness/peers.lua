@@ -21,6 +21,21 @@ local kinds = {
     start = "lua5.3 bench/luaposix/%s.lua",
     probe = "lua5.3 -e 'require \"posix\"'",
   },
+  luasocket = {
+    env = LUA54,
+    start = "lua5.4 bench/luasocket/%s.lua",
+    probe = "lua5.4 -e 'require \"socket.unix\"'",
+  },
+  cqueues = {
+    env = LUA54,
+    start = "lua5.4 bench/cqueues/%s.lua",
+    probe = "lua5.4 -e 'require \"cqueues.socket\"'",
+  },
+  luv = {
+    env = LUA54,
+    start = "lua5.4 bench/luv/%s.lua",
+    probe = "lua5.4 -e 'require \"luv\"'",
+  },
   python = {
     start = "/usr/bin/python3 bench/python/%s.py",
     probe = "/usr/bin/python3 -c 'import sysv_ipc'",

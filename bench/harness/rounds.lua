@@ -40,8 +40,8 @@ end
 local function script(row, competitor, values, cores)
   local mine, other = cores[1], values.peer
   if row.pinned == false then mine, other = nil, nil end
-  local main = peers.command(competitor.peer, fill(competitor.run, values),
-    mine)
+  local main = peers.command(competitor.by or competitor.peer,
+    fill(competitor.run, values), mine)
   local beside = ""
   if competitor.feed then
     main = feed_command(fill(competitor.feed, values), other) .. main

@@ -2,16 +2,16 @@
 local rows = {}
 
 -- What a competitor takes from its row unless it says otherwise.
-local INHERITED = { "run", "beside", "feed", "fifos" }
+local INHERITED = { "run", "beside", "feed", "fifos", "by" }
 
 local ROW = {
   name = "string", unit = "string", n = "number", cores = "number",
   run = "string", beside = "string", feed = "string", fifos = "table",
-  pinned = "boolean", competitors = "table", goals = "table",
+  by = "string", pinned = "boolean", competitors = "table", goals = "table",
 }
 local COMPETITOR = {
   name = "string", peer = "string", run = "string", beside = "string",
-  feed = "string", fifos = "table",
+  feed = "string", fifos = "table", by = "string",
 }
 local GOAL = { vs = "string", max = "number" }
 

@@ -8,6 +8,7 @@
 #define UX_MODULES(X) \
   X(atomic) \
   X(channel) \
+  X(codec) \
   X(errno) \
   X(fifo) \
   X(layout) \
@@ -21,6 +22,7 @@
   X(process) \
   X(region) \
   X(signal) \
+  X(socket) \
   X(stream) \
   X(sync) \
   X(sysv) \

@@ -3,10 +3,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
-static pid_t this_process;
+pid_t ux_process_number;
 
 static void learn(void) {
-  this_process = getpid();
+  ux_process_number = getpid();
 }
 
 static void prepare(void) {
@@ -14,8 +14,8 @@ static void prepare(void) {
   learn();
 }
 
-pid_t ux_process_id(void) {
+pid_t ux_process_learn(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  if (this_process == 0) pthread_once(&once, prepare);
-  return this_process;
+  pthread_once(&once, prepare);
+  return ux_process_number;
 }

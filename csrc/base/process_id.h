@@ -7,6 +7,11 @@
 
 #include <sys/types.h>
 
-pid_t ux_process_id(void);
+extern pid_t ux_process_number; /* 0: not known yet */
+pid_t ux_process_learn(void);
+
+static inline pid_t ux_process_id(void) {
+  return ux_process_number != 0 ? ux_process_number : ux_process_learn();
+}
 
 #endif

@@ -107,10 +107,6 @@ int ux_mutex_consistent(struct ux_mutex *m) {
   return pthread_mutex_consistent(&m->lock);
 }
 
-int ux_mutex_unlock(struct ux_mutex *m) {
-  return pthread_mutex_unlock(&m->lock);
-}
-
 /* ---- rwlock ------------------------------------------------------------ */
 
 static uint32_t thread_number(void) {
@@ -254,6 +250,7 @@ int ux_semaphore_sleep(struct ux_semaphore *s, int64_t at) {
 
 int ux_semaphore_post(struct ux_semaphore *s, uint32_t n) {
   uint32_t v = atomic_load_explicit(&s->word, memory_order_relaxed);
+  if (n == 0) return 0; /* it would take the mark and wake nobody */
   do {
     if (n > UX_SEMAPHORE_MAX - v / 2) return EOVERFLOW;
   } while (
@@ -283,15 +280,17 @@ int ux_condition_sleep(struct ux_condition *c, uint32_t ticket, int64_t at) {
   return sleep_on(&c->word, ticket, at);
 }
 
-/* Others may go on sleeping, so the mark stays, unless nobody was there. */
+/* Others may go on sleeping, so the mark stays, unless nobody was there. One
+   that fell asleep since must not be left without the mark: it is woken. */
 void ux_condition_notify_one(struct ux_condition *c) {
   uint32_t v = atomic_load(&c->word);
   do {
     if (!(v & SLEEPER)) return;
   } while (!atomic_compare_exchange_weak(&c->word, &v, v + 2));
   v += 2;
-  if (ux_futex_wake(&c->word, 1) == 0)
-    atomic_compare_exchange_strong(&c->word, &v, v & ~SLEEPER);
+  if (ux_futex_wake(&c->word, 1) > 0) return;
+  if (atomic_compare_exchange_strong(&c->word, &v, (v + 2) & ~SLEEPER))
+    ux_futex_wake(&c->word, INT_MAX);
 }
 
 void ux_condition_notify_all(struct ux_condition *c) {

@@ -65,9 +65,15 @@ struct ux_mutex {
 /* 0; EOWNERDEAD: taken, its owner died; EBUSY; EDEADLK: is this thread's;
    ENOTRECOVERABLE: was unlocked after EOWNERDEAD without consistent. */
 int ux_mutex_try(struct ux_mutex *m, bool waited);
+static inline int ux_mutex_try_first(struct ux_mutex *m) {
+  return pthread_mutex_trylock(&m->lock);
+}
 int ux_mutex_sleep(struct ux_mutex *m, int64_t at);
 int ux_mutex_consistent(struct ux_mutex *m);
-int ux_mutex_unlock(struct ux_mutex *m); /* or EPERM: not this thread's */
+/* 0, or EPERM: not this thread's. */
+static inline int ux_mutex_unlock(struct ux_mutex *m) {
+  return pthread_mutex_unlock(&m->lock);
+}
 
 /* ---- rwlock: one writer or many readers; writers first ---- */
 

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <unistd.h>
 
 #if defined(__x86_64__) || defined(__i386__)
 #define PAUSE() __builtin_ia32_pause()
@@ -22,13 +23,13 @@
 
 #define LOCK_SLICE_NS (UX_NS_PER_S / 20)
 
-/* How many processors this process may use: asked for once. */
+/* Is there one processor only? Asked for once. One that we are bound to does
+   not count: the other side may run on another one (is_other_here). */
 static bool is_alone(void) {
   static _Atomic int count;
   int n = ux_get(&count);
   if (n == 0) {
-    cpu_set_t set;
-    n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    n = (int)sysconf(_SC_NPROCESSORS_ONLN);
     ux_set(&count, n);
   }
   return n == 1;

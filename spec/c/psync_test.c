@@ -203,6 +203,31 @@ static void test_semaphore(void) {
   CHECK(ux_semaphore_post(s, UX_SEMAPHORE_MAX) == 0);
   CHECK(ux_semaphore_post(s, 1) == EOVERFLOW);
   CHECK(ux_semaphore_value(s) == UX_SEMAPHORE_MAX);
+  make(shared->lock, UX_PSYNC_SEMAPHORE, 0);
+  CHECK(ux_semaphore_sleep(s, soon(1)) == ETIMEDOUT);
+  CHECK(ux_semaphore_post(s, 0) == 0);
+  CHECK(atomic_load(&s->word) == 1); /* somebody may sleep, still */
+}
+
+/* Whom a notify finds nobody for: it counts for who is about to sleep, and the
+   mark that costs a system call is gone. */
+static void test_condition(void) {
+  struct ux_condition *c = make(shared->other, UX_PSYNC_CONDITION, 0);
+  uint32_t ticket = ux_condition_prepare(c);
+  CHECK(!ux_condition_is_over(c, ticket));
+  ux_condition_notify_one(c);
+  CHECK(ux_condition_is_over(c, ticket));
+  CHECK(ux_condition_sleep(c, ticket, 0) == 0);
+  ux_condition_notify_one(c);
+  uint32_t before = atomic_load(&c->word);
+  CHECK((before & 1) == 0);
+  ux_condition_notify_one(c);
+  ux_condition_notify_all(c);
+  CHECK(atomic_load(&c->word) == before);
+  ticket = ux_condition_prepare(c);
+  CHECK(ux_condition_sleep(c, ticket, soon(1)) == ETIMEDOUT);
+  ux_condition_notify_all(c);
+  CHECK(ux_condition_is_over(c, ticket));
 }
 
 static void wait_at_barrier(void) {
@@ -322,6 +347,37 @@ static void feed(void) {
   CHECK(ux_mutex_unlock(m) == 0);
 }
 
+/* The mutex is let go before the notify. */
+static void feed_then_notify(void) {
+  struct ux_mutex *m = (struct ux_mutex *)shared->lock;
+  if (lock_mutex(m) == EOWNERDEAD) CHECK(ux_mutex_consistent(m) == 0);
+  shared->left++;
+  CHECK(ux_mutex_unlock(m) == 0);
+  ux_condition_notify_one((struct ux_condition *)shared->other);
+}
+
+static int begin(struct ux_once *o) {
+  bool waited = false;
+  int err;
+  while ((err = ux_once_begin(o, waited)) == EBUSY) {
+    waited = true;
+    ux_mutex_sleep(&o->lock, 0);
+  }
+  return err;
+}
+
+/* Never to its end: one does it after the other. */
+static void use_once(int turn) {
+  struct ux_once *o = (struct ux_once *)shared->lock;
+  (void)turn;
+  int err = begin(o);
+  CHECK(err == 0 || err == EOWNERDEAD);
+  enter(err == EOWNERDEAD);
+  shared->left++;
+  leave();
+  ux_once_finish(o, false);
+}
+
 static void use_barrier(int turn) {
   (void)turn;
   pass_barrier((struct ux_barrier *)shared->lock, WORKERS);
@@ -340,6 +396,12 @@ static const struct trial trials[] = {
   {"rwlock", UX_PSYNC_RWLOCK, 4, use_rwlock, NULL},
   {"semaphore", UX_PSYNC_SEMAPHORE, 1, use_semaphore, NULL},
   {"condition", UX_PSYNC_MUTEX, 0, use_condition, feed},
+  {"condition, notified without the mutex",
+   UX_PSYNC_MUTEX,
+   0,
+   use_condition,
+   feed_then_notify},
+  {"once, not to the end", UX_PSYNC_ONCE, 0, use_once, NULL},
   {"barrier", UX_PSYNC_BARRIER, WORKERS, use_barrier, NULL},
 };
 
@@ -423,6 +485,42 @@ static void run_processes(const struct trial *t, int rounds) {
   for (int i = 0; i < WORKERS; i++) kill_worker(pids[i]);
 }
 
+/* ---- once: to the end, one killed ----------------------------------- */
+
+static void do_once(void) {
+  int err = begin((struct ux_once *)shared->lock);
+  if (err == 0 || err == EOWNERDEAD) {
+    atomic_fetch_add(&shared->progress[0], 1);
+    ux_once_finish((struct ux_once *)shared->lock, true);
+  } else {
+    CHECK(err == EALREADY);
+  }
+  CHECK(atomic_load(&shared->progress[0]) >= 1);
+}
+
+static void run_once(void) {
+  pid_t pids[WORKERS];
+  int status, victim = rand() % WORKERS;
+  memset(shared, 0, sizeof *shared);
+  make(shared->lock, UX_PSYNC_ONCE, 0);
+  for (int i = 0; i < WORKERS; i++) {
+    pids[i] = fork();
+    CHECK(pids[i] >= 0);
+    if (pids[i] != 0) continue;
+    alarm(10); /* ends one that is stuck */
+    do_once();
+    _exit(0);
+  }
+  pause_for(rand() % 300000);
+  kill(pids[victim], SIGKILL);
+  for (int i = 0; i < WORKERS; i++) {
+    CHECK(waitpid(pids[i], &status, 0) == pids[i]);
+    CHECK(i == victim || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  }
+  CHECK(ux_once_begin((struct ux_once *)shared->lock, false) == EALREADY);
+  CHECK(atomic_load(&shared->progress[0]) <= 2); /* one may have died in it */
+}
+
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 50;
   shared = mmap(NULL,
@@ -436,6 +534,7 @@ int main(int argc, char **argv) {
   test_mutex();
   test_rwlock();
   test_semaphore();
+  test_condition();
   test_barrier();
   test_once();
   test_kinds();
@@ -443,5 +542,6 @@ int main(int argc, char **argv) {
     run_threads(&trials[i]);
     run_processes(&trials[i], rounds);
   }
+  for (int i = 0; i < rounds; i++) run_once();
   return 0;
 }

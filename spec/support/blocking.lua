@@ -166,8 +166,9 @@ makers["process.sleep"] = function()
   }
 end
 
-for _, part in ipairs {"support.blocking_posix", "support.blocking_channel"} do
-  for name, maker in pairs(require(part)) do makers[name] = maker end
+for _, part in ipairs {"posix", "socket", "channel"} do
+  local others = require("support.blocking_" .. part)
+  for name, maker in pairs(others) do makers[name] = maker end
 end
 
 -- Calls on System V objects: `call` blocks, `release` lets it go on.

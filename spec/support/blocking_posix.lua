@@ -130,8 +130,8 @@ local function holding(take, give, call)
   end
 end
 
-local function of(class, method)
-  local function take(object) assert(object[method](object)) end
+local function of(class, method, holders)
+  local function take(object) assert(object[holders or method](object)) end
   local function give(object) object:unlock() end
   local function call(object, timeout)
     return object[method](object, timeout)
@@ -141,6 +141,35 @@ end
 
 makers["sync Mutex:lock"] = of("mutex", "lock")
 makers["sync RWLock:write_lock"] = of("rwlock", "write_lock")
+makers["sync RWLock:read_lock"] = of("rwlock", "read_lock", "write_lock")
+-- The writer waits for a reader, behind the gate.
+makers["sync RWLock:write_lock, read"] =
+  of("rwlock", "write_lock", "read_lock")
+
+makers["sync Once:call"] = function()
+  local once = assert(ipc.sync.once())
+  local r, w = assert(ipc.pipe.open())
+  local told, tell = assert(ipc.pipe.open())
+  local holder = assert(ipc.process.fork(function()
+    pcall(once.call, once, function()
+      tell:write "."
+      w:close()
+      r:read(1)
+      error "not done: another one is to do it"
+    end)
+  end))
+  told:read(1)
+  return {
+    objects = {told, tell, r, w},
+    call = function(timeout)
+      local now, message, code = once:call(function() end, timeout)
+      if message then return nil, message, code end
+      return now ~= nil
+    end,
+    release = function() return w:write "." end,
+    holder = holder,
+  }
+end
 
 -- ---- lock ------------------------------------------------------------------
 
@@ -177,7 +206,7 @@ for _, kind in ipairs {"flock", "fcntl", "ofd"} do
 end
 if require "support.under_valgrind" then makers["lock.ofd"] = nil end
 
--- Queues have a descriptor; the others sleep in calls that know none.
+-- All sleep in calls that only a signal ends.
 local function ticking(maker)
   return function()
     local case = maker()
@@ -186,8 +215,6 @@ local function ticking(maker)
   end
 end
 
-for name, maker in pairs(makers) do
-  if not name:find "^posix_mq" then makers[name] = ticking(maker) end
-end
+for name, maker in pairs(makers) do makers[name] = ticking(maker) end
 
 return makers

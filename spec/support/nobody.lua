@@ -23,14 +23,18 @@ function nobody.is_there()
   return os.execute(table.concat(words "true", " ") .. " 2>/dev/null")
 end
 
---- What the script prints. A script that fails is an error here.
-function nobody.run(script, ...)
+--- The words of a command that runs the script so.
+function nobody.command(script, ...)
   local file = names.file("local ipc = require 'unixipc'\n"
     .. "local function code(...)\n"
     .. "  return ipc.errno.name((select(3, ...))) or tostring((...))\n"
     .. "end\n" .. script)
-  local result = children.run("",
-    {command = words(os.getenv "LUA" or "lua5.4", file, ...)})
+  return words(os.getenv "LUA" or "lua5.4", file, ...)
+end
+
+--- What the script prints. A script that fails is an error here.
+function nobody.run(script, ...)
+  local result = children.run("", {command = nobody.command(script, ...)})
   if result.code ~= 0 then error(result.err, 2) end
   return (result.out:gsub("\t", " "):gsub("\n$", ""))
 end

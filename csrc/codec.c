@@ -1,0 +1,197 @@
+/***
+Lua values as bytes, and back: MessagePack, which other languages read.
+
+What travels: nil, booleans, integers, floats, strings, tables of these, and
+objects of classes that were registered. What cannot (functions, threads,
+userdata of other kinds, a table inside itself) raises an error that says where
+it was found. Bytes are anybody's: what is no value is an error, and never takes
+more memory than a small multiple of their length.
+
+A table whose keys are 1 to n travels as an array, any other as a map, an empty
+one as an empty array. Strings that are valid UTF-8 travel as str, others as
+bin; both come back as strings. Metatables do not travel.
+@module unixipc.codec
+*/
+#include "codec.h"
+#include "codec_parts.h"
+
+#include "base/error.h"
+#include "base/modules.h"
+#include "base/options.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+
+/* ---- classes ----------------------------------------------------------- */
+
+/* The table of this Lua state, in the registry: by metatable the id, by id
+   `from`, and by id + TO `to`. */
+static const char classes_key = 'c';
+
+#define TO 1000
+
+/* Pushes it; false, and nothing, if no class was registered. */
+static bool push_classes(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &classes_key) == LUA_TTABLE)
+    return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+int ux_codec_push_to(lua_State *L, int index) {
+  if (!lua_getmetatable(L, index)) return -1;
+  if (!push_classes(L)) {
+    lua_pop(L, 1);
+    return -1;
+  }
+  lua_insert(L, -2);
+  int id = lua_rawget(L, -2) == LUA_TNUMBER ? (int)lua_tointeger(L, -1) : -1;
+  lua_pop(L, 1);
+  if (id >= 0) lua_rawgeti(L, -1, id + TO);
+  lua_remove(L, id >= 0 ? -2 : -1);
+  return id;
+}
+
+bool ux_codec_push_from(lua_State *L, int id) {
+  if (!push_classes(L)) return false;
+  bool is_there = lua_rawgeti(L, -1, id) == LUA_TFUNCTION;
+  lua_remove(L, -2);
+  if (!is_there) lua_pop(L, 1);
+  return is_there;
+}
+
+static void push_or_make_classes(lua_State *L) {
+  if (push_classes(L)) return;
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &classes_key);
+}
+
+/***
+From now on objects with this metatable travel. All who exchange them register
+them with the same number.
+@function register
+@tparam integer id 0 to 127
+@tparam table|userdata metatable the one of the objects; of userdata any object
+@tparam function to gets an object, returns a value that travels
+@tparam function from gets that value, returns an object
+*/
+static int l_register(lua_State *L) {
+  lua_Integer id = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, id >= 0 && id <= UX_CODEC_MAX_ID, 1, "0 to 127 expected");
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  lua_settop(L, 4);
+  if (lua_type(L, 2) == LUA_TUSERDATA && lua_getmetatable(L, 2))
+    lua_replace(L, 2);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  push_or_make_classes(L);
+  lua_pushvalue(L, 4);
+  lua_rawseti(L, 5, id);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, 5, id + TO);
+  lua_pushvalue(L, 2);
+  lua_pushinteger(L, id);
+  lua_rawset(L, 5);
+  return 0;
+}
+
+/* ---- encode ------------------------------------------------------------ */
+
+#define DEFAULT_LIMIT ((lua_Integer)1 << 30)
+#define KEPT ((size_t)1 << 20) /* bytes of a buffer; a larger one is freed */
+
+struct encode_options {
+  lua_Integer limit;
+};
+
+static const struct ux_option encode_schema[] = {
+  {"limit",
+   UX_OPT_INTEGER,
+   offsetof(struct encode_options, limit),
+   0,
+   LUA_MAXINTEGER,
+   NULL},
+  {NULL, 0, 0, 0, 0, NULL},
+};
+
+static int l_buffer_gc(lua_State *L) {
+  ux_buffer_free(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+/* One buffer for all: what is encoded inside of `to` stands behind what is
+   there already. */
+static void push_buffer(lua_State *L) {
+  struct ux_buffer *b = lua_newuserdatauv(L, sizeof *b, 0);
+  *b = (struct ux_buffer){.data = NULL};
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_buffer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+}
+
+/***
+The bytes of a value. Tables may be a hundred deep.
+@function encode
+@param value
+@tparam[opt] table options `limit`: more bytes are an error, 1 GiB by default
+@treturn string
+*/
+static int l_encode(lua_State *L) {
+  struct encode_options o = {DEFAULT_LIMIT};
+  struct ux_buffer *b = lua_touserdata(L, lua_upvalueindex(1));
+  luaL_checkany(L, 1);
+  ux_check_options(L, 2, encode_schema, &o);
+  size_t base = b->end - b->start;
+  ux_codec_encode(L, 1, b, (size_t)o.limit);
+  const char *data = b->data + b->start + base;
+  size_t length = b->end - b->start - base;
+  b->end = b->start + base; /* whatever is raised now */
+  lua_pushlstring(L, data, length);
+  if (base == 0 && b->end == b->start && b->size > KEPT) ux_buffer_free(L, b);
+  return 1;
+}
+
+/* ---- decode ------------------------------------------------------------ */
+
+/***
+The value that begins at a place of the bytes, and where the next one would
+begin. Timestamps come as seconds since 1970.
+@function decode
+@tparam string bytes
+@tparam[opt=1] integer place of the first byte, counted from 1
+@treturn[1] any
+@treturn[1] integer the place after it
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EBADMSG (this is no value; a class that is not
+registered; more than a hundred deep)
+*/
+static int l_decode(lua_State *L) {
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  lua_Integer place = luaL_optinteger(L, 2, 1);
+  luaL_argcheck(
+    L, place >= 1 && (size_t)place - 1 <= length, 2, "place out of bounds");
+  size_t start = (size_t)place - 1;
+  size_t n = ux_codec_decode(L, bytes + start, length - start);
+  if (n == 0) return ux_fail_words(L, EBADMSG, "decode", lua_tostring(L, -1));
+  lua_pushinteger(L, place + (lua_Integer)n);
+  return 2;
+}
+
+/* The buffer is their upvalue. */
+static const luaL_Reg functions[] = {
+  {"encode", l_encode},
+  {"decode", l_decode},
+  {"register", l_register},
+  {NULL, NULL},
+};
+
+int ux_open_codec(lua_State *L) {
+  luaL_newlibtable(L, functions);
+  push_buffer(L);
+  luaL_setfuncs(L, functions, 1);
+  return 1;
+}

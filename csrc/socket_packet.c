@@ -1,0 +1,483 @@
+/***
+@module unixipc.socket
+*/
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/interrupt.h"
+#include "base/wait.h"
+#include "socket_object.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- the room for messages: one for all of a Lua state ----------------- */
+
+static const char scratch_key = 's';
+
+char *ux_push_scratch(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key) != LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    lua_newuserdatauv(L, UX_SCRATCH_SIZE, 0);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
+  }
+  return lua_touserdata(L, -1);
+}
+
+/* ---- the life of a packet socket --------------------------------------- */
+
+struct ux_packet *ux_packet_new(lua_State *L, int type, int name) {
+  struct ux_packet *p = ux_new(L, &ux_packet_class);
+  p->is_seqpacket = type == SOCK_SEQPACKET;
+  p->kind = p->is_seqpacket ? "socket seqpacket" : "socket datagram";
+  p->fd = -1;
+  p->timeout = UX_FOREVER;
+  p->scratch = ux_push_scratch(L);
+  p->room = UX_SCRATCH_SIZE;
+  lua_setiuservalue(L, -2, UX_SOCKET_SCRATCH);
+  if (name != 0) {
+    lua_pushvalue(L, name);
+    lua_setiuservalue(L, -2, UX_SOCKET_NAME);
+  }
+  return p;
+}
+
+/* A time comes with each message then, also with an empty one; with the end
+   comes none. */
+static bool ask_for_time(int fd) {
+#if defined(__linux__) && defined(SO_TIMESTAMP)
+  int on = 1;
+  return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on) == 0;
+#else
+  (void)fd;
+  return false;
+#endif
+}
+
+void ux_packet_set(struct ux_packet *p, int fd) {
+  p->fd = fd;
+  p->head.open = true;
+  p->tells_end = p->is_seqpacket && ask_for_time(fd);
+}
+
+static struct ux_packet *check_packet(lua_State *L) {
+  return ux_check_open(L, 1, &ux_packet_class);
+}
+
+/***
+Closes the socket, and removes the file it was bound to if it was this process
+that made it. A second time does nothing. Also what `<close>` and the collector
+do.
+@function Packet:close
+@treturn boolean true
+@see close(2)
+*/
+static int l_close(lua_State *L) {
+  struct ux_packet *p = ux_check(L, 1, &ux_packet_class);
+  if (p->head.open) {
+    p->head.open = false;
+    if (ux_is_owner(&p->head)) ux_socket_unbind(&p->file);
+    ux_fd_close(&p->fd);
+  }
+  return ux_result(L, 0, NULL, NULL);
+}
+
+static const char *kind_of(const void *self) {
+  const struct ux_packet *p = self;
+  return p->kind;
+}
+
+static void describe(lua_State *L, const void *self) {
+  const struct ux_packet *p = self;
+  lua_getiuservalue(L, 1, UX_SOCKET_NAME);
+  const char *name = lua_tostring(L, -1);
+  if (name != NULL && *name != '\0')
+    lua_pushfstring(L, "%s fd=%d %s", p->kind, p->fd, name);
+  else
+    lua_pushfstring(L, "%s fd=%d", p->kind, p->fd);
+}
+
+static int fileno_of(const void *self) {
+  const struct ux_packet *p = self;
+  return p->fd;
+}
+
+/* ---- sending ----------------------------------------------------------- */
+
+static int packet_itself(lua_State *L) {
+  lua_settop(L, 1);
+  return 1;
+}
+
+struct sending {
+  int fd, flags;
+  const char *bytes;
+  size_t length;
+  const struct sockaddr *to;
+  socklen_t to_length;
+};
+
+static int send_once(void *arg) {
+  const struct sending *s = arg;
+  ssize_t n =
+    sendto(s->fd, s->bytes, s->length, s->flags, s->to, s->to_length);
+  return n >= 0 ? 0 : errno;
+}
+
+static int send_connected(lua_State *L, struct ux_packet *p,
+                          struct ux_deadline *deadline) {
+  struct sending s = {.fd = p->fd, .flags = MSG_DONTWAIT | MSG_NOSIGNAL};
+  s.bytes = lua_tolstring(L, 2, &s.length);
+  for (;;) {
+    int err = send_once(&s);
+    if (err == 0) return 0;
+    err = ux_socket_again(L, &p->head, p->fd, err, POLLOUT, deadline);
+    if (err != 0) return err;
+  }
+}
+
+/***
+Sends a message, also one of no bytes: whole or not at all. When the receiver's
+queue is full it waits.
+@function Packet:send
+@tparam string message
+@tparam[opt] number timeout seconds
+@treturn[1] Packet the socket
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EMSGSIZE (longer than the socket's buffer), EPIPE,
+ECONNREFUSED and ECONNRESET (nobody has the receiving socket any more),
+ENOTCONN, EDESTADDRREQ, ETIMEDOUT, ENOBUFS
+@see send(2)
+*/
+static int l_send(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  luaL_checkstring(L, 2);
+  struct ux_deadline deadline = ux_socket_deadline(L, 3, &p->head);
+  int err = send_connected(L, p, &deadline);
+  return err == 0 ? packet_itself(L) : ux_socket_fail(L, err, "send");
+}
+
+/* Somebody who shares the socket made it non-blocking: then there is no way to
+   sleep until one receiver among many has room. */
+#define PAUSE 0.001
+
+static int pause_before_again(lua_State *L, struct ux_deadline *deadline) {
+  struct ux_deadline nap = ux_deadline_in(PAUSE);
+  if (ux_deadline_passed(deadline)) return ETIMEDOUT;
+  int err = ux_wait_fds(L, NULL, 0, &nap);
+  return err == ETIMEDOUT ? 0 : err;
+}
+
+/* The kernel has no event for room in the queue of an address: poll(2) looks
+   at the socket itself. Only a call that may block sleeps until there is. */
+static int send_to(lua_State *L, struct ux_packet *p,
+                   const struct ux_address *to, struct ux_deadline *deadline) {
+  struct sending s = {
+    .fd = p->fd,
+    .flags = MSG_DONTWAIT | MSG_NOSIGNAL,
+    .to = (const struct sockaddr *)&to->sa,
+    .to_length = to->length,
+  };
+  s.bytes = lua_tolstring(L, 2, &s.length);
+  int err = send_once(&s);
+  while (err == EAGAIN || err == EINTR) {
+    if (deadline->left == 0) return ETIMEDOUT;
+    s.flags = MSG_NOSIGNAL;
+    err = ux_wait_call(L, send_once, &s, deadline);
+    if (!p->head.open) ux_closed_error(L, p->head.class);
+    if (err == EAGAIN && pause_before_again(L, deadline) == ETIMEDOUT)
+      return ETIMEDOUT;
+  }
+  return err;
+}
+
+/***
+Sends a message to an address: from a datagram socket, connected or not.
+@function Packet:send_to
+@tparam string message
+@tparam string|table address as `connect` takes it
+@tparam[opt] number timeout seconds
+@treturn[1] Packet the socket
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ENOENT and ECONNREFUSED (nobody has that address),
+EACCES, EMSGSIZE, EPROTOTYPE, EPERM (that one is connected to somebody else),
+EISCONN, ETIMEDOUT, ENAMETOOLONG; EOPNOTSUPP (a seqpacket socket)
+@see sendto(2)
+*/
+static int l_send_to(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  struct ux_addresses to;
+  luaL_checkstring(L, 2);
+  struct ux_deadline deadline = ux_socket_deadline(L, 4, &p->head);
+  lua_settop(L, 3);
+  ux_check_address(L, 3, SOCK_DGRAM, false, &to);
+  int err = to.err;
+  if (err == 0 && p->is_seqpacket) err = EOPNOTSUPP;
+  if (err == 0) err = send_to(L, p, &to.list[0], &deadline);
+  return err == 0 ? packet_itself(L) : ux_address_fail(L, err, "sendto", 4);
+}
+
+/* ---- receiving --------------------------------------------------------- */
+
+struct arrival {
+  ssize_t length; /* of the message, which may be longer than the room */
+  struct ux_address from;
+  bool is_end;
+};
+
+#define NO_MESSAGE (-1)
+
+/* The other side of a seqpacket socket, or this one's reading, was shut. */
+static bool is_shut(int fd) {
+#ifdef POLLRDHUP
+  struct pollfd poller = {.fd = fd, .events = POLLRDHUP};
+  return poll(&poller, 1, 0) > 0 && (poller.revents & POLLRDHUP) != 0;
+#else
+  struct pollfd poller = {.fd = fd, .events = POLLIN};
+  return poll(&poller, 1, 0) > 0 && (poller.revents & POLLHUP) != 0;
+#endif
+}
+
+/* 0 or an errno. With a time comes a control message. */
+static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
+                        struct arrival *a) {
+  union {
+    char bytes[CMSG_SPACE(4 * sizeof(long))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {p->scratch, room};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+  if (wants_from) {
+    m.msg_name = &a->from.sa;
+    m.msg_namelen = sizeof a->from.sa;
+  }
+  if (p->tells_end) {
+    m.msg_control = control.bytes;
+    m.msg_controllen = sizeof control.bytes;
+  }
+  a->length = recvmsg(p->fd, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  if (a->length < 0) return errno;
+  a->from.length = m.msg_namelen;
+  a->is_end = a->length == 0 && p->is_seqpacket &&
+              (p->tells_end ? m.msg_controllen == 0 : is_shut(p->fd));
+  return 0;
+}
+
+/* A message of a connected socket, with no address. */
+static int receive_plain(struct ux_packet *p, size_t room, struct arrival *a) {
+  a->is_end = false;
+  a->length = recv(p->fd, p->scratch, room, MSG_DONTWAIT | MSG_TRUNC);
+  return a->length >= 0 ? 0 : errno;
+}
+
+/* Once reading is shut down poll calls a datagram socket ready, and there is
+   nothing to read for ever. */
+static bool is_over(const struct ux_packet *p, int err) {
+  return (err == EAGAIN || err == EWOULDBLOCK) && !p->is_seqpacket &&
+         is_shut(p->fd);
+}
+
+static int receive(lua_State *L, struct ux_packet *p, size_t room,
+                   bool wants_from, struct arrival *a,
+                   struct ux_deadline *deadline) {
+  bool is_plain = !wants_from && !p->tells_end && !p->is_seqpacket;
+  for (;;) {
+    int err = is_plain ? receive_plain(p, room, a)
+                       : receive_once(p, room, wants_from, a);
+    if (err == 0) return 0;
+    if (deadline->left != 0 && is_over(p, err)) {
+      a->is_end = true;
+      return 0;
+    }
+    err = ux_socket_again(L, &p->head, p->fd, err, POLLIN, deadline);
+    if (err != 0) return err;
+  }
+}
+
+/* How many bytes of a message are wanted: all there is room for, or fewer. */
+static size_t check_room(lua_State *L, int arg, const struct ux_packet *p) {
+  if (lua_isnoneornil(L, arg)) return p->room;
+  lua_Integer most = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, most >= 0, arg, "count must not be negative");
+  return (lua_Unsigned)most < p->room ? (size_t)most : p->room;
+}
+
+static void push_message(lua_State *L, const struct ux_packet *p, size_t room,
+                         const struct arrival *a) {
+  size_t length = (size_t)a->length;
+  lua_pushlstring(L, p->scratch, length < room ? length : room);
+}
+
+static int push_if_cut(lua_State *L, size_t room, const struct arrival *a) {
+  if ((size_t)a->length <= room) return 0;
+  lua_pushinteger(L, a->length);
+  return 1;
+}
+
+/***
+Receives a message. One of no bytes is a message too: `""`. One that is longer
+than `max`, or than the limit, is cut, and its length comes as a second result:
+the rest of it is lost.
+@function Packet:receive
+@tparam[opt] number timeout seconds
+@tparam[opt] integer max bytes
+@treturn[1] string message
+@treturn[1] integer|nil how long it was, when it was cut
+@treturn[2] nil the other side of a seqpacket socket was closed, or reading was
+shut down
+@treturn[3] nil
+@treturn[3] string message
+@treturn[3] integer errno: ETIMEDOUT, ECONNRESET, ECONNREFUSED (of a message
+that was sent before over UDP), ENOTCONN
+@see recv(2)
+*/
+static int l_receive(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  struct ux_deadline deadline = ux_socket_deadline(L, 2, &p->head);
+  struct arrival a;
+  size_t room = check_room(L, 3, p);
+  int err = receive(L, p, room, false, &a, &deadline);
+  if (err != 0) return ux_socket_fail(L, err, "recv");
+  if (a.is_end) {
+    lua_pushnil(L);
+    return 1;
+  }
+  push_message(L, p, room, &a);
+  return 1 + push_if_cut(L, room, &a);
+}
+
+/***
+Receives a message and the address of its sender: `""` when that has none.
+@function Packet:receive_from
+@tparam[opt] number timeout seconds
+@tparam[opt] integer max bytes
+@treturn[1] string message
+@treturn[1] string|table address, as `send_to` takes it
+@treturn[1] integer|nil how long it was, when it was cut
+@treturn[2] nil as with `receive`
+@treturn[3] nil
+@treturn[3] string message
+@treturn[3] integer errno: as `receive`
+@see recvfrom(2)
+*/
+static int l_receive_from(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  struct ux_deadline deadline = ux_socket_deadline(L, 2, &p->head);
+  struct arrival a = {.length = 0};
+  size_t room = check_room(L, 3, p);
+  int err = receive(L, p, room, true, &a, &deadline);
+  if (err != 0) return ux_socket_fail(L, err, "recvfrom");
+  if (a.is_end) {
+    lua_pushnil(L);
+    return 1;
+  }
+  push_message(L, p, room, &a);
+  ux_push_address(L, &a.from);
+  return 2 + push_if_cut(L, room, &a);
+}
+
+/* ---- settings ---------------------------------------------------------- */
+
+/***
+Sets the longest message that is received whole, 1 MiB at first.
+@function Packet:set_limit
+@tparam integer bytes
+@treturn Packet the socket
+*/
+static int l_set_limit(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  lua_Integer n = luaL_checkinteger(L, 2);
+  luaL_argcheck(
+    L, n > 0 && n <= INT32_MAX, 2, "limit must be from 1 to 2147483647");
+  if ((size_t)n <= UX_SCRATCH_SIZE) {
+    p->scratch = ux_push_scratch(L);
+  } else {
+    p->scratch = lua_newuserdatauv(L, (size_t)n, 0);
+  }
+  p->room = (size_t)n;
+  lua_setiuservalue(L, 1, UX_SOCKET_SCRATCH);
+  return packet_itself(L);
+}
+
+/***
+Sets how long calls wait that are not told.
+@function Packet:set_timeout
+@tparam[opt] number timeout seconds; nil is for ever, as at first
+@treturn Packet the socket
+*/
+static int l_set_timeout(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  p->timeout = ux_check_deadline(L, 2).left;
+  return packet_itself(L);
+}
+
+/***
+Ends one way or both.
+@function Packet:shutdown
+@tparam[opt="both"] string how `"read"`, `"write"` or `"both"`
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ENOTCONN
+@see shutdown(2)
+*/
+static int l_shutdown(lua_State *L) {
+  static const char *const words[] = {"read", "write", "both", NULL};
+  static const int hows[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
+  const struct ux_packet *p = check_packet(L);
+  int how = hows[luaL_checkoption(L, 2, "both", words)];
+  if (shutdown(p->fd, how) != 0) return ux_socket_fail(L, errno, "shutdown");
+  return ux_result(L, 0, NULL, NULL);
+}
+
+/***
+Says where a datagram socket's `send` sends to, and from whom alone it receives;
+`""` ends that.
+@function Packet:connect
+@tparam string|table address
+@treturn[1] Packet the socket
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ENOENT, ECONNREFUSED, EACCES, EPROTOTYPE, EPERM,
+EISCONN (a seqpacket socket), ENAMETOOLONG
+@see connect(2)
+*/
+static int l_connect(lua_State *L) {
+  struct ux_packet *p = check_packet(L);
+  struct ux_addresses to;
+  lua_settop(L, 2);
+  ux_check_address(L, 2, SOCK_DGRAM, false, &to);
+  int err = to.err;
+  if (err == 0) {
+    struct ux_address *a = &to.list[0];
+    if (lua_rawlen(L, 3) == 0) a->sa.ss_family = AF_UNSPEC;
+    if (connect(p->fd, (const struct sockaddr *)&a->sa, a->length) != 0)
+      err = errno;
+  }
+  return err == 0 ? packet_itself(L) : ux_address_fail(L, err, "connect", 3);
+}
+
+const luaL_Reg ux_packet_methods[] = {
+  {"send", l_send},
+  {"send_to", l_send_to},
+  {"receive", l_receive},
+  {"receive_from", l_receive_from},
+  {"connect", l_connect},
+  {"shutdown", l_shutdown},
+  {"set_limit", l_set_limit},
+  {"set_timeout", l_set_timeout},
+  {NULL, NULL},
+};
+
+const struct ux_class ux_packet_class = {
+  .name = "packet socket",
+  .size = sizeof(struct ux_packet),
+  .uservalues = UX_PACKET_USERVALUES,
+  .methods = ux_packet_methods,
+  .close = l_close,
+  .describe = describe,
+  .kind = kind_of,
+  .fileno = fileno_of,
+};

@@ -1,0 +1,129 @@
+local t = require "support"
+local ipc = require "unixipc"
+
+local channel, process = ipc.channel, ipc.process
+
+local SOON = 5 * t.slow
+
+local function in_child(fn, ...)
+  return assert(process.fork(fn, ...))
+end
+
+local function finish(...)
+  for _, child in ipairs {...} do
+    assert.same({"exit", 0}, {child:wait(4 * SOON)})
+  end
+end
+
+describe("channel.service", function()
+  local function serve(service, fn)
+    return in_child(function()
+      while true do
+        local request, value = service:accept()
+        if not request then return end
+        if value == "die" then
+          ipc.signal.raise "KILL"
+        end
+        fn(request, value)
+      end
+    end)
+  end
+
+  local function double(request, value)
+    if type(value) ~= "number" then return request:refuse "no number" end
+    assert(request:reply(2 * value))
+  end
+
+  it("answers who asked", function()
+    local service <close> = assert(channel.service())
+    local children = {serve(service, double), serve(service, double)}
+    local clients = {}
+    for c = 1, 3 do
+      clients[c] = in_child(function()
+        for i = 1, 300 do
+          assert(service:call(c * 1000 + i, SOON) == 2 * (c * 1000 + i))
+        end
+      end)
+    end
+    finish(table.unpack(clients))
+    local value, message, code = service:call("x", SOON)
+    assert.same({nil, "no number", ipc.errno.EREMOTEIO},
+      {value, message, code})
+    service:shutdown()
+    finish(table.unpack(children))
+  end)
+
+  it("answers nil and false", function()
+    local service <close> = assert(channel.service())
+    local server = serve(service, function(request, value)
+      request:reply(value)
+    end)
+    local value, message = service:call(nil, SOON)
+    assert.is_nil(value)
+    assert.is_nil(message)
+    assert.is_false((service:call(false, SOON)))
+    service:shutdown()
+    finish(server)
+  end)
+
+  it("times out, and drops the reply that is late", function()
+    local service <close> = assert(channel.service())
+    t.timed_out(service:call("late", 0.01))
+    local request, value = service:accept(SOON)
+    assert.equal("late", value)
+    local server = in_child(function()
+      local mine = service:accept(SOON)
+      return mine:reply "second"
+    end)
+    assert.is_true(request:reply "first")
+    assert.equal("second", service:call("x", SOON))
+    finish(server)
+    t.raises("closed channel request", request.reply, request, "again")
+    t.timed_out(service:accept(0))
+  end)
+
+  it("fails a request whose server died", function()
+    local service <close> = assert(channel.service())
+    local server = serve(service, double)
+    t.refused("ECANCELED", service:call("die", SOON))
+    server:wait()
+  end)
+
+  it("gives it to another server, if told to", function()
+    local service <close> = assert(channel.service(nil, {retry = true}))
+    local first = serve(service, double)
+    local client = in_child(function()
+      return service:call("die", 4 * SOON) == "survived"
+    end)
+    first:wait()
+    local request, value = service:accept(SOON)
+    assert.equal("die", value)
+    assert.is_true(request:reply "survived")
+    finish(client)
+  end)
+
+  it("gives back a request that is closed", function()
+    local service <close> = assert(channel.service())
+    local client = in_child(function()
+      return service:call("x", SOON) == "y"
+    end)
+    do
+      local request <close> = assert(service:accept(SOON))
+      assert.truthy(tostring(request):find "^channel request")
+    end
+    local request = assert(service:accept(SOON))
+    assert.is_true(request:reply "y")
+    finish(client)
+  end)
+
+  it("is none of the other kinds", function()
+    local service <close> = channel.service()
+    local queue <close> = channel.queue()
+    for _, method in ipairs {"send", "receive", "peek", "receive_many"} do
+      t.refused("ENOTSUP", service[method](service, 1, 0))
+    end
+    t.refused("ENOTSUP", queue:call "x")
+    t.refused("ENOTSUP", queue:accept())
+    t.refused("ENOTSUP", queue:subscribe())
+  end)
+end)
