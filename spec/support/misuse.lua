@@ -11,9 +11,10 @@ local CALLS = 400
 local MOMENT <const> = 0.01 -- seconds a call, when it blocks
 
 local MODULES = {
-  "atomic", "errno", "fifo", "layout", "lock", "mmap", "pipe", "poll",
-  "posix_mq", "posix_sem", "posix_shm", "process", "region", "signal",
-  "stream", "sync", "sysv", "sysv_msg", "sysv_sem", "sysv_shm",
+  "atomic", "channel", "codec", "errno", "fifo", "layout", "lock", "mmap",
+  "pipe", "poll", "posix_mq", "posix_sem", "posix_shm", "process", "region",
+  "signal", "socket", "stream", "sync", "sysv", "sysv_msg", "sysv_sem",
+  "sysv_shm",
 }
 
 -- They do what they are told, to this process or to others; and what is mapped
@@ -24,7 +25,8 @@ local SKIPPED = {
   ["process.kill"] = true, ["process.set_session"] = true,
   ["process.spawn"] = true, ["pipe.popen"] = true, ["signal.queue"] = true,
   ["signal.raise"] = true, ["signal.send"] = true,
-  ["signal.send_group"] = true, ["sysv.remove"] = true,
+  ["signal.send_group"] = true, ["socket.server"] = true,
+  ["sysv.remove"] = true,
 }
 
 -- ---- objects ---------------------------------------------------------------
@@ -40,6 +42,24 @@ end
 local MAKERS = {
   function() return ipc.pipe.open() end,
   function() return ipc.poll.new() end,
+  function() return ipc.channel.queue(nil, {capacity = 4096}) end,
+  function()
+    local queue = ipc.channel.queue(nil, {capacity = 4096, single = true})
+    return queue, queue:reserve(10)
+  end,
+  function()
+    return ipc.channel.broadcast(nil, {capacity = 4096, policy = "drop",
+      subscribe = "new"})
+  end,
+  function() return ipc.channel.duplex(nil, {capacity = 4096}) end,
+  function()
+    return ipc.channel.service(nil, {capacity = 4096, slots = 2,
+      reply_capacity = 4096})
+  end,
+  function() return ipc.socket.pair() end,
+  function() return ipc.socket.pair "seqpacket" end,
+  function() return ipc.socket.datagram "" end,
+  function() return ipc.socket.listen("@misuse" .. new_name()) end,
   function() return ipc.signal.fd {"SIGUSR1"} end,
   function() return ipc.signal.timerfd {after = 0.01} end,
   function() return ipc.signal.timer {after = 1, signal = "SIGUSR1"} end,
@@ -70,11 +90,12 @@ local MAKERS = {
   end,
   function()
     local r = ipc.mmap.map {size = 8192}
-    local new = {create = true}
-    return r, ipc.sync.mutex(r, 0, new), ipc.sync.semaphore(r, 64, new),
-      ipc.sync.condition(r, 128, new), ipc.sync.once(r, 192, new),
-      ipc.sync.rwlock(), ipc.sync.barrier(nil, 0, {create = true, parties = 2}),
-      ipc.atomic.int32(r, 512), ipc.atomic.int64(r, 520)
+    return r, ipc.atomic.int32(r, 512), ipc.atomic.int64(r, 520)
+  end,
+  function() -- each in memory of its own: who overwrites a mutex may crash
+    local sync = ipc.sync
+    return sync.mutex(), sync.semaphore(), sync.condition(), sync.once(),
+      sync.rwlock(), sync.barrier(nil, 0, {create = true, parties = 2})
   end,
   function()
     local layout = ipc.layout
@@ -111,6 +132,7 @@ local OPTIONS = {
   "readonly", "read", "write", "max_messages", "message_size", "offset",
   "address", "after", "every", "signal", "value", "truncate", "copy",
   "except", "uid", "gid", "max_bytes", "private", "length", "parties",
+  "capacity", "slots", "single", "policy", "overflow", "subscribe",
 }
 
 local value -- of any kind; tables are not deep
