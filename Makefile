@@ -131,7 +131,7 @@ model: ## the ring: all orders of steps of two or three, one killed
 	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_model
 	build/steps/spec/c/ring_model
 
-ROUNDS = 10000
+ROUNDS ?= 10000
 kill: ## the ring: killed and stopped at each step, then ROUNDS at random
 	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_storm
 	@$(SUBMAKE) build/release/spec/c/ring_storm
