@@ -33,6 +33,8 @@ CFLAGS_asan = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 CFLAGS_debug = -O1 -g
 CFLAGS_tsan = -O1 -g -fsanitize=thread
 CFLAGS_steps = -O2 -g -DUX_RING_TEST
+CFLAGS_fuzz = -O1 -g -fno-omit-frame-pointer \
+  -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 CFLAGS ?= -O2
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
   -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
@@ -61,7 +63,7 @@ say = $(if $(V),,@echo "$(1) $(BUILD): $(or $(filter %.c,$^),$(notdir $@))";)
 SUBMAKE = $(MAKE) --no-print-directory
 
 .PHONY: all programs demo test check bench examples doc asan valgrind stress \
-  tsan model kill format install uninstall clean help
+  tsan model kill fuzz format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(CORE) ## build the library into build/release
@@ -85,6 +87,11 @@ $(BUILD)/spec/c/%: spec/c/%.c $(filter $(BUILD)/lib/%,$(OBJECTS)) Makefile
 # Programs that have Lua inside.
 $(BUILD)/spec/c/%_host: COMPILE += $(LUA_CFLAGS)
 $(BUILD)/spec/c/%_host: LINK += $(LUA_LIBS)
+
+$(BUILD)/spec/fuzz/host: spec/fuzz/host.c $(OBJECTS) Makefile
+	@mkdir -p $(@D)
+	$(call say,cc  )$(COMPILE) $(LUA_CFLAGS) -MMD -MP -o $@ $< \
+	  $(filter %.o,$^) -fsanitize=fuzzer $(LINK) $(LUA_LIBS)
 
 -include $(OBJECTS:.o=.d) $(PROGRAMS:=.d)
 
@@ -138,12 +145,16 @@ kill: ## the ring: killed and stopped at each step, then ROUNDS at random
 	build/steps/spec/c/ring_storm steps
 	build/release/spec/c/ring_storm $(ROUNDS)
 
+fuzz: ## hostile bytes, FUZZ_SECONDS (60) for each, or SPEC=stem alone
+	@scripts/setup fuzz
+	@MAKE="$(MAKE)" $(TREE) scripts/fuzz $(SPEC)
+
 check: ## format, linters, layers, coverage of the documentation, warnings
 	@scripts/setup check
 	@MAKE="$(MAKE)" LUA=$(LUA) scripts/check
 
 format: ## rewrite the C code as .clang-format says
-	clang-format -i $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/c/*.[ch])
+	clang-format -i $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/*/*.[ch])
 
 .PHONY: tidy
 tidy:
