@@ -547,11 +547,11 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
   int err = 0;
   while (*count < max) {
     size_t left = size - (size_t)(to - (char *)buffer);
-    size_t room = left < sizeof(struct ux_ring_packed)
-                    ? 0
-                    : (left - sizeof(struct ux_ring_packed)) & ~(size_t)7;
-    err = copy_message(r, to + sizeof(struct ux_ring_packed), room, &h);
-    if (err == 0 && left < sizeof(struct ux_ring_packed)) err = ERANGE;
+    size_t head = sizeof(struct ux_ring_packed);
+    bool is_short = left < head; /* there may be no buffer at all */
+    size_t room = is_short ? 0 : (left - head) & ~(size_t)7;
+    err = copy_message(r, is_short ? to : to + head, room, &h);
+    if (err == 0 && is_short) err = ERANGE;
     if (err == ERANGE) *needed = ux_ring_packed_size(h.length);
     if (err != 0) break;
     ux_pack(to, &h, r->lost);

@@ -25,9 +25,7 @@ int luaopen_unixipc_core(lua_State *L);
 
 /* ---- memory that is counted -------------------------------------------- */
 
-static struct {
-  size_t bytes, most; /* most: 0 is no limit */
-} memory;
+static struct { size_t bytes, most; /* most: 0 is no limit */ } memory;
 
 static void *allocate(void *arg, void *block, size_t old, size_t size) {
   (void)arg;

@@ -19,9 +19,11 @@ function input:choice(n)
 end
 
 function input:one_of(list)
+  if #list == 0 then return nil end
   return list[self:choice(#list)]
 end
 
+--- Eight bytes, or what there is of them.
 function input:integer()
   return (string.unpack("<i8", self:take(8) .. ("\0"):rep(8)))
 end
