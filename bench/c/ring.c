@@ -101,10 +101,39 @@ static void roundtrip(char **words) {
   reap(e.child);
 }
 
+static void read_in_place(long n, void *state) {
+  struct ends *e = state;
+  struct ux_ring_message m;
+  while (n > 0) {
+    int err = ux_ring_peek(&e->ring, &m);
+    if (err == 0) {
+      memcpy(e->buffer, (const char *)m.data + m.length - 8, 8);
+      check(ux_ring_release(&e->ring, m.position), "release");
+      n--;
+    } else if (err != EAGAIN) {
+      check(err, "peek");
+    } else if (!ux_ring_spin(&e->ring, UX_RING_GET)) {
+      ux_ring_sleep(&e->ring, UX_RING_GET, 0);
+    }
+  }
+}
+
+/* inplace n size cpu: as single, but read where it stands. */
+static void inplace(char **words) {
+  struct ends e;
+  long n = number(words[0]);
+  make(&e, UX_SEGMENT_SPSC, number(words[1]));
+  check(ux_ring_init(&e.ring, &e.segment, 0), "ring");
+  start(&e, supply, n, number(words[2]));
+  measure(n, read_in_place, &e);
+  reap(e.child);
+}
+
 int main(int argc, char **argv) {
   const struct command commands[] = {
     {"single", 3, single},
     {"queue", 3, queue},
+    {"inplace", 3, inplace},
     {"roundtrip", 3, roundtrip},
     {NULL, 0, NULL},
   };

@@ -36,6 +36,24 @@ local kinds = {
     start = "lua5.4 bench/luv/%s.lua",
     probe = "lua5.4 -e 'require \"luv\"'",
   },
+  cjson = {
+    env = LUA54,
+    start = "lua5.4 bench/cjson/%s.lua",
+    probe = "lua5.4 -e 'require \"cjson\"'",
+  },
+  messagepack = {
+    env = LUA53,
+    start = "lua5.3 bench/messagepack/%s.lua",
+    probe = "lua5.3 -e 'require \"posix\" require \"MessagePack\"'",
+  },
+  boost = {
+    start = "build/bench/boost-%s",
+    probe = "test -x build/bench/boost-channel",
+  },
+  msgpack = {
+    start = "/usr/bin/python3 bench/python/%s.py",
+    probe = "/usr/bin/python3 -c 'import msgpack'",
+  },
   python = {
     start = "/usr/bin/python3 bench/python/%s.py",
     probe = "/usr/bin/python3 -c 'import sysv_ipc'",

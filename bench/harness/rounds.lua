@@ -81,6 +81,7 @@ local function values_of(row, cores, is_quick)
   local n = is_quick and math.max(row.n // 10, 10) or row.n
   return {
     n = tostring(n),
+    own = tostring(cores[1]),
     peer = tostring(cores[row.cores]),
     dir = '"$dir"',
   }

@@ -19,6 +19,29 @@ local function against_ring(word, size, label, n, goals)
   }
 end
 
+-- Peers that go through the kernel, or a lock.
+local function against_io(label, size, luaposix)
+  local sizes = (" {n} %d {peer}"):format(size)
+  return {
+    name = ("channel: single, %s, to io and others"):format(label),
+    unit = "ns",
+    n = 2000000,
+    cores = 2,
+    run = "channel single" .. sizes,
+    competitors = {
+      "unixipc",
+      { name = "stock", run = "pipe oneway" .. sizes },
+      { name = "boost", run = "channel oneway" .. sizes },
+      { name = "luaposix", run = "pipe oneway" .. sizes },
+    },
+    goals = {
+      { vs = "stock", max = 0.286 },
+      { vs = "boost", max = 0.286 },
+      { vs = "luaposix", max = luaposix },
+    },
+  }
+end
+
 return {
   against_ring("single", 64, "64 B", 3000000, {
     { vs = "ring", max = 1.0 },
@@ -33,6 +56,56 @@ return {
     { vs = "ring", max = 1.5 },
     { vs = "luaposix", max = 0.083 },
   }),
+  against_io("16 B", 16, 0.071),
+  against_io("64 B", 64, 0.083),
+  {
+    name = "channel: queue for many, 64 B, to the single one",
+    unit = "ns",
+    n = 2000000,
+    cores = 2,
+    run = "channel queue {n} 64 {peer}",
+    competitors = {
+      "unixipc",
+      { name = "single", peer = "c", run = "ring single {n} 64 {peer}" },
+    },
+    goals = { { vs = "single", max = 2.0 } },
+  },
+  {
+    name = "channel: read in place, 64 KiB",
+    unit = "ns",
+    n = 50000,
+    cores = 2,
+    run = "channel inplace {n} 65536 {peer}",
+    competitors = {
+      "unixipc",
+      { name = "ring", peer = "c", run = "ring inplace {n} 65536 {peer}" },
+    },
+    goals = { { vs = "ring", max = 1.18 } },
+  },
+  {
+    name = "channel: round trip, 64 B, one core",
+    unit = "us",
+    n = 30000,
+    cores = 1,
+    run = "channel roundtrip {n} 64 {peer}",
+    competitors = {
+      "unixipc",
+      { name = "futex", peer = "c", run = "futex roundtrip {n} {peer}" },
+    },
+    goals = { { vs = "futex", max = 1.2 } },
+  },
+  {
+    name = "channel: round trip, 64 B, two busy cores",
+    unit = "us",
+    n = 200000,
+    cores = 2,
+    run = "channel busy {n} 64 {own} {peer}",
+    competitors = {
+      "unixipc",
+      { name = "futex", peer = "c", run = "futex busy 20000 {peer}" },
+    },
+    goals = { { max = 3 } },
+  },
   {
     name = "channel: tables of four fields",
     unit = "ns",
@@ -42,7 +115,11 @@ return {
     competitors = {
       "unixipc",
       { name = "python", run = "mpqueue tables {n} {peer}" },
+      "messagepack",
     },
-    goals = { { vs = "python", max = 0.2 } },
+    goals = {
+      { vs = "python", max = 0.2 },
+      { vs = "messagepack", max = 0.2 },
+    },
   },
 }

@@ -1,5 +1,6 @@
 -- Channels as a user of unixipc would write them; compare bench/c/ring.c.
 local bench = require "bench"
+local values = require "values"
 local ipc = require "unixipc"
 local channel, process = ipc.channel, ipc.process
 
@@ -35,12 +36,30 @@ end
 
 -- tables n cpu: tables of four fields.
 local function tables(n, cpu)
-  local value = {id = 1, name = "some name", price = 1.5, ok = true}
-  local got = one_way(assert(channel.queue()), n, value, cpu)
+  local got = one_way(assert(channel.queue()), n, values.small, cpu)
   assert(got.price == 1.5)
 end
 
--- roundtrip n size cpu: through a duplex.
+-- inplace n size cpu: as single, but read where it stands.
+local function inplace(n, size, cpu)
+  local ch = assert(channel.queue(nil, {single = true}))
+  local message, got = ("x"):rep(size), nil
+  local child = assert(process.fork(function()
+    local send = ch:sender()
+    for _ = 1, bench.total(n) do send(message) end
+  end))
+  bench.pin(child.pid, cpu)
+  bench.measure(n, function(count)
+    for _ = 1, count do
+      local view = ch:peek()
+      got = view:read(size - 8, 8)
+      ch:release(view)
+    end
+  end)
+  assert(child:wait() == "exit" and got == "xxxxxxxx")
+end
+
+-- roundtrip n size cpu: through a duplex; on one core if that is ours.
 local function roundtrip(n, size, cpu)
   local here, there = assert(channel.duplex())
   local child = assert(process.fork(function()
@@ -59,5 +78,23 @@ local function roundtrip(n, size, cpu)
   assert(child:wait() == "exit")
 end
 
+-- A program that only counts, on the core, until this one ends.
+local function make_busy(cpu)
+  local parent = process.pid()
+  local child = assert(process.fork(function()
+    repeat
+      for _ = 1, 1000000 do end -- luacheck: ignore
+    until process.parent() ~= parent
+  end))
+  bench.pin(child.pid, cpu)
+end
+
+-- busy n size own cpu: round trips with a busy program on each core.
+local function busy(n, size, own, cpu)
+  make_busy(own)
+  make_busy(cpu)
+  roundtrip(n, size, cpu)
+end
+
 bench.main{single = single, queue = queue, tables = tables,
-  roundtrip = roundtrip}
+  inplace = inplace, roundtrip = roundtrip, busy = busy}
