@@ -127,6 +127,10 @@ static bool decode_array(struct decoder *d, size_t n) {
   return true;
 }
 
+static inline bool is_string(unsigned tag) {
+  return (tag >= 0xa0 && tag < 0xc0) || (tag >= 0xd9 && tag <= 0xdb);
+}
+
 static bool check_key(struct decoder *d) {
   switch (lua_type(d->L, -1)) {
     case LUA_TSTRING:
@@ -153,7 +157,9 @@ static bool decode_map(struct decoder *d, size_t n) {
   lua_createtable(d->L, 0, (int)n);
   for (size_t i = 0; i < n; i++) {
     d->promised--;
-    if (!decode_value(d) || !check_key(d) || !check_new(d)) return false;
+    bool is_good = d->p < d->end && is_string(*d->p); /* nearly always */
+    if (!decode_value(d) || !(is_good || check_key(d)) || !check_new(d))
+      return false;
     d->promised--;
     if (!decode_value(d)) return false;
     lua_rawset(d->L, -3);

@@ -26,7 +26,7 @@ struct encoder {
   struct frame *frames; /* room for UX_CODEC_DEPTH */
 };
 
-static void encode_value(struct encoder *e, int index);
+static void encode_value(struct encoder *e, int index, int type);
 
 /* ---- what cannot travel ------------------------------------------------ */
 
@@ -199,6 +199,8 @@ static bool is_utf8(const char *s, size_t n) {
     uint64_t eight;
     if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & high) == 0)) {
       p += 8;
+    } else if (*p < 0x80) {
+      p++;
     } else {
       size_t length = character_length(p, (size_t)(end - p));
       if (length == 0) return false;
@@ -208,20 +210,28 @@ static bool is_utf8(const char *s, size_t n) {
   return true;
 }
 
+/* Bytes of a length, in the header of a string. */
+static inline int count_size(size_t n) {
+  return n <= 0xff ? 1 : n <= 0xffff ? 2 : 4;
+}
+
 static void encode_string(struct encoder *e, int index) {
   size_t n;
   const char *s = lua_tolstring(e->L, index, &n);
   bool is_text = is_utf8(s, n);
-  if (n > 0xffffffff) refuse(e, "a string of more than 4 GiB cannot travel");
-  if (is_text && n < 32)
-    put_byte(e, 0xa0 | (unsigned)n);
-  else if (n <= 0xff)
-    put(e, is_text ? 0xd9 : 0xc4, n, 1);
-  else if (n <= 0xffff)
-    put(e, is_text ? 0xda : 0xc5, n, 2);
-  else
-    put(e, is_text ? 0xdb : 0xc6, n, 4);
-  memcpy(take_room(e, n), s, n);
+  unsigned char *p;
+  if (is_text && n < 32) {
+    p = take_room(e, 1 + n);
+    *p++ = (unsigned char)(0xa0 | n);
+  } else {
+    int bytes = count_size(n);
+    if (n > 0xffffffff) refuse(e, "a string of more than 4 GiB cannot travel");
+    p = take_room(e, 1 + (size_t)bytes + n);
+    *p++ = (unsigned char)((is_text ? 0xd9 : 0xc4) + bytes / 2);
+    store(p, n, bytes);
+    p += bytes;
+  }
+  memcpy(p, s, n);
 }
 
 /* ---- tables ------------------------------------------------------------ */
@@ -232,7 +242,6 @@ static struct frame *enter(struct encoder *e, int index) {
     if (e->frames[i].identity == identity)
       refuse(e, "a table inside itself cannot travel");
   if (e->depth == UX_CODEC_DEPTH) refuse(e, "too deep: more than 100 tables");
-  luaL_checkstack(e->L, 8, "too many nested tables");
   struct frame *f = &e->frames[e->depth++];
   f->identity = identity;
   f->key = 0;
@@ -287,7 +296,8 @@ static bool encode_in_order(struct encoder *e, int table, lua_Unsigned n) {
       lua_pop(L, 2);
       return false;
     }
-    if (!is_checked && !is_plain(lua_type(L, -1))) {
+    int type = lua_type(L, -1);
+    if (!is_checked && !is_plain(type)) {
       lua_pushvalue(L, key);
       is_checked = has_rest(L, table, n, n - i);
       if (!is_checked) {
@@ -295,7 +305,7 @@ static bool encode_in_order(struct encoder *e, int table, lua_Unsigned n) {
         return false;
       }
     }
-    encode_value(e, -1);
+    encode_value(e, -1, type);
     lua_pop(L, 1);
   }
   return i == n;
@@ -306,8 +316,8 @@ static void encode_by_place(struct encoder *e, int table, lua_Unsigned n) {
   f->key = 0;
   for (lua_Unsigned i = 1; i <= n; i++) {
     f->place = (lua_Integer)i;
-    lua_rawgeti(e->L, table, (lua_Integer)i);
-    encode_value(e, -1);
+    int type = lua_rawgeti(e->L, table, (lua_Integer)i);
+    encode_value(e, -1, type);
     lua_pop(e->L, 1);
   }
 }
@@ -372,7 +382,7 @@ static void encode_map(struct encoder *e, int table) {
   e->frames[e->depth - 1].key = key;
   for (; lua_next(L, table); n++) {
     encode_key(e, key);
-    encode_value(e, -1);
+    encode_value(e, -1, lua_type(L, -1));
     lua_pop(L, 1);
   }
   if (n > 0) set_map_header(e, start, n);
@@ -424,10 +434,12 @@ static void set_ext_header(struct encoder *e, size_t start, int id) {
   p[1 + bytes] = (unsigned char)id;
 }
 
+#define ROOM 12 /* on the stack, for a table or an object */
+
 /* An ext value, whose bytes are those of what `to` makes of the object. False
    for what has no registered class. */
 static bool encode_object(struct encoder *e, int index) {
-  luaL_checkstack(e->L, 8, "too many nested tables");
+  luaL_checkstack(e->L, ROOM, "too many nested tables");
   int object = lua_absindex(e->L, index);
   int id = ux_codec_push_to(e->L, object);
   if (id < 0) return false;
@@ -435,7 +447,7 @@ static bool encode_object(struct encoder *e, int index) {
   call_to(e, object);
   size_t start = e->position - e->b->start;
   take_room(e, 2);
-  encode_value(e, -1);
+  encode_value(e, -1, lua_type(e->L, -1));
   set_ext_header(e, start, id);
   lua_pop(e->L, 1);
   e->depth--;
@@ -444,8 +456,8 @@ static bool encode_object(struct encoder *e, int index) {
 
 /* ---- any value --------------------------------------------------------- */
 
-static void encode_value(struct encoder *e, int index) {
-  switch (lua_type(e->L, index)) {
+static void encode_value(struct encoder *e, int index, int type) {
+  switch (type) {
     case LUA_TNIL: put_byte(e, 0xc0); break;
     case LUA_TBOOLEAN:
       put_byte(e, lua_toboolean(e->L, index) ? 0xc3 : 0xc2);
@@ -476,6 +488,6 @@ void ux_codec_encode(lua_State *L, int index, struct ux_buffer *b,
   };
   set_stop(&e);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  encode_value(&e, lua_absindex(L, index));
+  encode_value(&e, lua_absindex(L, index), lua_type(L, index));
   b->end = e.position;
 }
