@@ -66,7 +66,11 @@ return {
     run = "channel queue {n} 64 {peer}",
     competitors = {
       "unixipc",
-      { name = "single", peer = "unixipc", run = "channel single {n} 64 {peer}" },
+      {
+        name = "single",
+        peer = "unixipc",
+        run = "channel single {n} 64 {peer}",
+      },
       { name = "boost", run = "channel oneway {n} 64 {peer}" },
     },
     goals = { { vs = "single", max = 2.0 }, { vs = "boost", max = 1.0 } },

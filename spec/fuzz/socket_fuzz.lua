@@ -21,7 +21,7 @@ local function refused(value, message, errno)
     and math.type(errno) == "integer"
 end
 
--- ---- addresses ---------------------------------------------------------------
+-- ---- addresses -------------------------------------------------------------
 
 -- No names that a server would be asked for; no paths to be made.
 local addresses = {
@@ -60,7 +60,7 @@ local function try_path(i)
   assert(ok and refused(sent, why, errno) or sent:find "bad argument", sent)
 end
 
--- ---- messages ----------------------------------------------------------------
+-- ---- messages --------------------------------------------------------------
 
 local function check_packet(b, bytes, i)
   local max = i:byte() % 2 == 0 and i:byte() or nil
@@ -82,7 +82,7 @@ local function try_packets(i)
   close_all {a, b}
 end
 
--- ---- descriptors -------------------------------------------------------------
+-- ---- descriptors -----------------------------------------------------------
 
 local function check_message(b, bytes, count, options)
   local m, why = b:receive_message(options, 1)

@@ -8,7 +8,7 @@ local pipe = require "unixipc.pipe"
 local MOST <const> = 40000 -- less than a pipe takes at once
 local LIMIT <const> = 1000
 
--- ---- messages ----------------------------------------------------------------
+-- ---- messages --------------------------------------------------------------
 
 -- What `receive` has to give: the messages, and why it ends.
 local function unframe(bytes)
@@ -41,7 +41,7 @@ local function try_messages(r, bytes)
   assert(same(list, got) and errno == number, number)
 end
 
--- ---- formats -----------------------------------------------------------------
+-- ---- formats ---------------------------------------------------------------
 
 local formats = {"l", "L", "n", "a", 0, 1, 7, 300}
 
