@@ -127,10 +127,6 @@ static bool decode_array(struct decoder *d, size_t n) {
   return true;
 }
 
-static inline bool is_string(unsigned tag) {
-  return (tag >= 0xa0 && tag < 0xc0) || (tag >= 0xd9 && tag <= 0xdb);
-}
-
 static bool check_key(struct decoder *d) {
   switch (lua_type(d->L, -1)) {
     case LUA_TSTRING:
@@ -151,15 +147,49 @@ static bool check_new(struct decoder *d) {
   return is_new || fail(d, "a key comes twice");
 }
 
+/* The keys of a map so far, as long as they are a few short strings: whose
+   bytes are compared faster than Lua looks one up. */
+#define FEW 8
+
+struct keys {
+  const unsigned char *list[FEW];
+  size_t count; /* FEW: look them up from now on */
+};
+
+static inline bool is_short_string(unsigned tag) {
+  return tag >= 0xa0 && tag < 0xc0;
+}
+
+/* The tag has the length. */
+static bool is_in(const struct keys *keys, const unsigned char *key) {
+  for (size_t i = 0; i < keys->count; i++)
+    if (*keys->list[i] == *key &&
+        memcmp(keys->list[i] + 1, key + 1, *key & 31) == 0)
+      return true;
+  return false;
+}
+
+static bool decode_key(struct decoder *d, struct keys *keys) {
+  const unsigned char *key = d->p;
+  if (!decode_value(d)) return false;
+  if (keys->count == FEW || !is_short_string(*key)) {
+    keys->count = FEW;
+    return check_key(d) && check_new(d);
+  }
+  if (is_in(keys, key)) return fail(d, "a key comes twice");
+  keys->list[keys->count++] = key;
+  return true;
+}
+
 static bool decode_map(struct decoder *d, size_t n) {
+  struct keys keys;
+  keys.count = 0; /* no need to clear the rest */
   if (n > SIZE_MAX / 2) return fail(d, "cut off");
   if (!enter(d) || !promise(d, 2 * n)) return false;
   lua_createtable(d->L, 0, (int)n);
   for (size_t i = 0; i < n; i++) {
     d->promised--;
-    bool is_good = d->p < d->end && is_string(*d->p); /* nearly always */
-    if (!decode_value(d) || !(is_good || check_key(d)) || !check_new(d))
-      return false;
+    if (!decode_key(d, &keys)) return false;
     d->promised--;
     if (!decode_value(d)) return false;
     lua_rawset(d->L, -3);

@@ -157,6 +157,13 @@ describe("codec.decode", function()
       ["c6 ff ff ff ff"] = "cut off", ["91"] = "cut off",
       ["cf ff ff ff ff ff ff ff ff"] = "above math.maxinteger",
       ["82 01 02 01 03"] = "comes twice", ["81 c0 01"] = "key that is nil",
+      ["82 a1 78 02 a1 78 03"] = "comes twice",
+      ["82 a1 78 c0 a1 78 03"] = "comes twice",
+      ["82 d9 01 78 02 a1 78 03"] = "comes twice",
+      ["82 a1 78 02 c4 01 78 03"] = "comes twice",
+      ["83 a1 79 02 01 02 a1 79 03"] = "comes twice",
+      ["89 a1 61 01 a1 62 01 a1 63 01 a1 64 01 a1 65 01 a1 66 01 a1 67 01"
+        .. " a1 68 01 a1 61 01"] = "comes twice",
       ["81 cb 7f f8 00 00 00 00 00 00 01"] = "key that is nan",
       ["81 90 01"] = "key that is no string", ["d4 05 00"] = "not registered",
       ["d4 ff 00"] = "timestamp",
