@@ -192,15 +192,29 @@ static size_t character_length(const unsigned char *p, size_t n) {
   return is_good ? length : 0;
 }
 
+#define HIGH UINT64_C(0x8080808080808080)
+
+/* Eight bytes at a time, the last ones again if need be. */
+static bool is_ascii(const char *s, size_t n) {
+  uint64_t all = 0, some;
+  if (n < 8) {
+    while (n > 0) all |= (unsigned char)s[--n];
+    return (all & HIGH) == 0;
+  }
+  for (size_t i = 0; i + 8 < n && (all & HIGH) == 0; i += 8) {
+    memcpy(&some, s + i, 8);
+    all |= some;
+  }
+  memcpy(&some, s + n - 8, 8);
+  return ((all | some) & HIGH) == 0;
+}
+
 static bool is_utf8(const char *s, size_t n) {
-  const uint64_t high = UINT64_C(0x8080808080808080);
   const unsigned char *p = (const unsigned char *)s, *end = p + n;
   while (p < end) {
     uint64_t eight;
-    if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & high) == 0)) {
+    if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & HIGH) == 0)) {
       p += 8;
-    } else if (*p < 0x80) {
-      p++;
     } else {
       size_t length = character_length(p, (size_t)(end - p));
       if (length == 0) return false;
@@ -218,7 +232,7 @@ static inline int count_size(size_t n) {
 static void encode_string(struct encoder *e, int index) {
   size_t n;
   const char *s = lua_tolstring(e->L, index, &n);
-  bool is_text = is_utf8(s, n);
+  bool is_text = is_ascii(s, n) || is_utf8(s, n);
   unsigned char *p;
   if (is_text && n < 32) {
     p = take_room(e, 1 + n);
