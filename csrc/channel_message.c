@@ -46,13 +46,19 @@ static bool is_moment(const struct ux_channel_call *call, int err) {
   return err == EBUSY && !ux_ring_is_role_taken(call->ring, call->side);
 }
 
+/* So many tries in vain, and time and signals are looked at though there seems
+   to be something to do: damaged memory may say so for ever. */
+#define VAIN_TRIES 1000
+
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline) {
   int err = call->attempt(call);
-  while (err == EAGAIN || is_moment(call, err)) {
+  for (unsigned n = 1; err == EAGAIN || is_moment(call, err); n++) {
+    bool is_vain = n % VAIN_TRIES == 0;
     if (err == EAGAIN) rearm(call);
     if (err == EAGAIN && deadline->left == 0) return ETIMEDOUT;
-    if (!ux_ring_spin(call->ring, call->side)) {
+    if (is_vain && ux_deadline_passed(deadline)) return ETIMEDOUT;
+    if (is_vain || !ux_ring_spin(call->ring, call->side)) {
       err = sleep_in(L, call, deadline, err);
       if (err != 0) return err;
     }

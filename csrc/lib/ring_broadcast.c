@@ -398,7 +398,7 @@ static int catch_up(struct ux_ring *r, int tries) {
   uint64_t end = ux_see(&r->at->write_at);
   if (!is_lapping(r)) return leave_evicted(r);
   uint64_t to = tries < 4 ? tail : end;
-  if (ux_check_positions(r, to, end) != 0) return EAGAIN;
+  if (ux_check_positions(r, to, end) != 0) return tries < 4 ? 0 : EBADMSG;
   r->get_at = to;
   r->get_to = end;
   return 0;

@@ -3,6 +3,9 @@
 local input = require "fuzz.input"
 local channel = require "unixipc.channel"
 local mmap = require "unixipc.mmap"
+local process = require "unixipc.process"
+
+local NAME <const> = "/fuzz" .. process.pid()
 
 local kinds = {
   function() return channel.queue(nil, {capacity = 1024, slots = 4}) end,
@@ -31,13 +34,22 @@ local kinds = {
     return channel.service(nil, {capacity = 1024, slots = 4,
       reply_capacity = 1024, retry = true})
   end,
+  function()
+    return channel.queue(NAME, {capacity = 1024, slots = 4, create = true,
+      temporary = true})
+  end,
 }
+
+-- Now and then it sleeps, and looks who is dead.
+local function timeout(i)
+  return i:byte() == 0xff and 0.001 or 0
+end
 
 -- Each call leaves what it returns to check_results.
 local calls = {
-  function(ch) return ch:receive(0) end,
-  function(ch) return ch:receive_many(5, 0) end,
-  function(ch, i) return ch:send(i:string(), 0) end,
+  function(ch, i) return ch:receive(timeout(i)) end,
+  function(ch, i) return ch:receive_many(5, timeout(i)) end,
+  function(ch, i) return ch:send(i:string(), timeout(i)) end,
   function(ch, i) return ch:send({i:byte(), i:string()}, 0) end,
   function(ch, i) return ch:send_many({i:byte(), i:string(), nil}, 0) end,
   function(ch, _, state)
@@ -69,12 +81,15 @@ local calls = {
     return ch:subscribe(i:one_of {"new", "oldest", 3})
   end,
   function(ch) return ch:unsubscribe() end,
-  function(ch)
-    local request, value, errno = ch:accept(0)
+  function(ch, i)
+    local request, value, errno = ch:accept(timeout(i))
     if not request then return nil, value, errno end
-    return request:reply(value, 0)
+    if i:byte() % 4 == 0 then return request:refuse("no", timeout(i)) end
+    return request:reply(value, timeout(i))
   end,
-  function(ch) return ch:call("question", 0) end,
+  function(ch, i) return ch:call("question", timeout(i)) end,
+  function(ch) return ch:sender()("x", 0) end,
+  function(ch) return ch:receiver()(0) end,
   function(ch) return ch:fileno() and true end,
   function(ch) return ch:shutdown() end,
 }
@@ -139,12 +154,34 @@ local function open_copy(memory, i)
   ch:close()
 end
 
+local function find(list, name)
+  for _, entry in ipairs(list) do
+    if (entry.name or entry) == name then return entry end
+  end
+end
+
+-- One with a name, where others see it. Those of others are left alone.
+local function look(i)
+  local list = assert(channel.list())
+  local entry = assert(find(list, NAME), "it is not listed")
+  assert(entry.kind or entry.problem)
+  local ch, message, errno = channel.queue(NAME)
+  assert(ch or message and math.type(errno) == "integer")
+  if ch then ch:close() end
+  if #list == 1 and i:byte() % 2 == 0 then
+    assert(channel.reap())
+    channel.unlink(NAME)
+  end
+end
+
 local function run(bytes)
   local i = input.new(bytes)
   local ch, other = assert(i:one_of(kinds)())
+  local has_name = tostring(ch):find(NAME, 1, true)
   fill(ch, i)
   local memory = assert(mmap.map {file = ch:descriptor()})
   damage(memory, i, 8)
+  if has_name then look(i) end
   if i:byte() % 4 == 0 then
     open_copy(memory, i)
   else
@@ -156,12 +193,12 @@ local function run(bytes)
 end
 
 local seeds = {}
-for kind = 0, 7 do
-  for call = 0, 17 do
+for kind = 0, #kinds - 1 do
+  for call = 0, #calls - 1 do
     seeds[#seeds + 1] = string.char(kind, 3, 0, 3, 97, 98, 99, 1, 7, 2, 120,
       121, 0, 2, 99, 99, call % 3, 9 * call, 1, 0, 0, 0, 0, 0, 0, 1, 3, 255,
       255, call % 5, call, call, call + 1, 5, call, 2, 3, 65, 66, 67, 0, 241, 1,
-      call, 0, 0, 0, 0, 0, 0, 0, 1, 2, 8, 8, 5, 6, 0, 0, call)
+      call, 0, 0, 0, 0, 0, 0, 0, 1, 2, 8, 8, 5, 6, 0, 0, call, 255, call, 255)
   end
 end
 
