@@ -205,36 +205,47 @@ int ux_ring_evict(struct ux_ring *r, size_t length, uint32_t *evicted) {
 
 /* ---- for C programs ---------------------------------------------------- */
 
+/* So many tries in vain, and the time is looked at though there seems to be
+   something to do: damaged memory may say so for ever. */
+#define VAIN_TRIES 1000
+
+struct patience {
+  int64_t timeout, at;
+  unsigned tries;
+};
+
 static int wait_a_while(struct ux_ring *r, enum ux_ring_side side, int err,
-                        int64_t timeout, int64_t *at) {
+                        struct patience *p) {
+  bool is_vain = ++p->tries % VAIN_TRIES == 0;
   if (err != EAGAIN && err != EBUSY) return err;
   if (err == EBUSY && r->is_role_taken[side]) return err;
-  if (timeout == 0 && err == EAGAIN) return ETIMEDOUT;
-  if (ux_ring_spin(r, side)) return 0;
-  if (timeout >= 0 && *at == 0)
-    *at = ux_clock_now() + (timeout > 0 ? timeout : UX_NS_PER_S / 100);
-  err = ux_ring_sleep(r, side, *at);
+  if (p->timeout == 0 && err == EAGAIN) return ETIMEDOUT;
+  if (!is_vain && ux_ring_spin(r, side)) return 0;
+  if (p->timeout >= 0 && p->at == 0)
+    p->at = ux_clock_now() + (p->timeout > 0 ? p->timeout : UX_NS_PER_S / 100);
+  if (is_vain && p->at != 0 && ux_clock_now() >= p->at) return ETIMEDOUT;
+  err = ux_ring_sleep(r, side, p->at);
   return err == EINTR ? 0 : err;
 }
 
 int ux_ring_send(struct ux_ring *r, const void *data, size_t length,
                  int64_t timeout) {
-  int64_t at = 0;
+  struct patience p = {.timeout = timeout};
   for (;;) {
     int err = ux_ring_put(r, data, length, 0);
     if (err == 0) return 0;
-    err = wait_a_while(r, UX_RING_PUT, err, timeout, &at);
+    err = wait_a_while(r, UX_RING_PUT, err, &p);
     if (err != 0) return err;
   }
 }
 
 int ux_ring_receive(struct ux_ring *r, void *buffer, size_t size,
                     struct ux_ring_message *m, int64_t timeout) {
-  int64_t at = 0;
+  struct patience p = {.timeout = timeout};
   for (;;) {
     int err = ux_ring_get(r, buffer, size, m);
     if (err == 0) return 0;
-    err = wait_a_while(r, UX_RING_GET, err, timeout, &at);
+    err = wait_a_while(r, UX_RING_GET, err, &p);
     if (err != 0) return err;
   }
 }
