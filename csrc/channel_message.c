@@ -15,6 +15,7 @@
 
 #define INBOX_KEPT ((size_t)1 << 20) /* bytes; more is given back at once */
 #define CHUNK 64                     /* messages sent at once */
+#define LONG 4096                    /* bytes; such strings are copied once */
 
 /* ---- waiting ----------------------------------------------------------- */
 
@@ -94,6 +95,16 @@ void ux_channel_settle(lua_State *L, struct ux_channel *c,
     lua_pushnil(L); /* is an argument already */
   else
     b->data = lua_pushlstring(L, b->data, b->length);
+}
+
+int ux_channel_pcall(lua_State *L, struct ux_channel *c, int args,
+                     int results) {
+  c->is_giving = true;
+  ux_interrupt_hold();
+  int status = lua_pcall(L, args, results, 0);
+  c->is_giving = false;
+  ux_interrupt_release(L);
+  return status;
 }
 
 bool ux_channel_push(lua_State *L, const char *data, size_t length,
@@ -275,25 +286,48 @@ struct receiving {
   size_t needed; /* bytes of the buffer, after ERANGE */
 };
 
+/* Into the inbox, as ux_ring_get_many does it. */
+static void put_in(struct ux_channel *c, const struct ux_ring_message *m,
+                   const void *data) {
+  struct ux_ring_packed head = {
+    .length = (uint32_t)m->length, .mark = m->mark, .from = m->from};
+  memcpy(c->inbox.data, &head, sizeof head);
+  if (data != NULL) memcpy(c->inbox.data + sizeof head, data, m->length);
+  c->inbox_at = 0;
+  c->inbox_count = 1;
+}
+
+/* Those that lap or evict can't be held. */
+static bool is_long(const struct ux_channel *c,
+                    const struct ux_ring_message *m) {
+  bool can_hold = c->segment.options.kind != UX_SEGMENT_BROADCAST ||
+                  c->segment.options.policy == UX_SEGMENT_GATE;
+  return can_hold && m->mark == UX_CHANNEL_BYTES && m->length >= LONG;
+}
+
+static int hold(struct ux_channel *c) {
+  int err = ux_ring_peek(c->in, &c->held);
+  c->held_mark = err == 0 ? (lua_Integer)c->held.position + 1 : 0;
+  return err;
+}
+
 static int attempt_get(struct ux_channel_call *call) {
   struct receiving *g = (struct receiving *)call;
   struct ux_channel *c = call->channel;
   struct ux_ring_message m;
-  struct ux_ring_packed head;
-  if (c->inbox.size <= sizeof head) {
-    g->needed = sizeof head + 1;
+  const size_t head = sizeof(struct ux_ring_packed);
+  if (c->inbox.size <= head) {
+    g->needed = head + LONG;
     return ERANGE;
   }
-  int err = ux_ring_get(
-    call->ring, c->inbox.data + sizeof head, c->inbox.size - sizeof head, &m);
-  if (err == ERANGE) g->needed = sizeof head + m.length;
+  size_t size = c->inbox.size - head;
+  if (size > LONG && g->needed <= head + LONG) size = LONG;
+  int err = ux_ring_get(call->ring, c->inbox.data + head, size, &m);
+  if (err == ERANGE && is_long(c, &m)) return hold(c);
+  if (err == ERANGE) g->needed = head + m.length;
   if (err != 0) return err;
-  head = (struct ux_ring_packed){
-    .length = (uint32_t)m.length, .mark = m.mark, .from = m.from};
-  memcpy(c->inbox.data, &head, sizeof head);
+  put_in(c, &m, NULL);
   c->lost += m.lost;
-  c->inbox_at = 0;
-  c->inbox_count = 1;
   return 0;
 }
 
@@ -312,16 +346,47 @@ static int attempt_get_many(struct ux_channel_call *call) {
   return 0;
 }
 
-/* Until something is in the inbox. The buffer grows before anything is
-   taken. */
+/* ---- long strings ------------------------------------------------------ */
+
+/* Pushes what is held, copied from the ring: true. Or it is another message
+   than was expected, since there are other receivers, and is in the inbox. */
+static bool push_held(lua_State *L, struct ux_channel *c,
+                      const struct ux_ring_message *m) {
+  if (is_long(c, m)) {
+    lua_pushlstring(L, m->data, m->length);
+    return true;
+  }
+  ux_buffer_reserve(L, &c->inbox, ux_ring_packed_size(m->length));
+  put_in(c, m, m->data);
+  return false;
+}
+
+/* 0 with the string; or nothing is pushed: ECANCELED, try again; an error. */
+static int give_held(lua_State *L, struct ux_channel *c) {
+  struct ux_ring_message m = c->held;
+  bool is_pushed = push_held(L, c, &m);
+  if (!c->head.open) ux_closed_error(L, &ux_channel_class);
+  int err = ux_channel_let_go(L, c, c->in, &c->held_mark, ux_ring_release);
+  if (is_pushed && err != 0) lua_pop(L, 1);
+  if (is_pushed) return err;
+  c->inbox_count = err == 0;
+  return err == 0 ? ECANCELED : err;
+}
+
+/* ---- the inbox --------------------------------------------------------- */
+
+/* Until something is in the inbox, or held. The buffer grows before anything
+   is taken. */
 static int fill(lua_State *L, struct receiving *g,
                 struct ux_deadline *deadline) {
   struct ux_channel *c = g->call.channel;
   if (c->is_giving)
     luaL_error(L, "attempt to receive while a value is decoded");
   while (c->inbox_count == 0) {
+    if (c->held_mark != 0)
+      ux_channel_let_go(L, c, c->in, &c->held_mark, ux_ring_untake);
     int err = ux_channel_wait(L, &g->call, deadline);
-    if (c->inbox_count > 0) return 0; /* by a handler, in between */
+    if (err == 0 || c->inbox_count > 0) return 0; /* by a handler */
     if (err != ERANGE) return err;
     ux_buffer_reserve(L, &c->inbox, g->needed);
   }
@@ -382,9 +447,7 @@ static int give(lua_State *L, struct ux_channel *c, size_t max, bool is_list) {
     lua_pushcfunction(L, l_push);
     lua_pushlightuserdata(L, &g);
     lua_pushboolean(L, is_list);
-    c->is_giving = true;
-    status = lua_pcall(L, 2, 1, 0);
-    c->is_giving = false;
+    status = ux_channel_pcall(L, c, 2, 1);
   } while (status != LUA_OK && status != LUA_ERRMEM && g.done > 0);
   if (status != LUA_OK || g.done == 0) return drop_first(L, c, status);
   take_out(L, c, g.end, g.done);
@@ -424,6 +487,11 @@ static int receive_value(lua_State *L, struct ux_channel *c, int timeout_arg) {
   struct receiving g = {.call = {c, c->in, UX_RING_GET, attempt_get}};
   for (;;) {
     int err = fill(L, &g, &deadline);
+    if (err == 0 && c->inbox_count == 0) {
+      err = give_held(L, c);
+      if (err == 0) return 1;
+      if (err == ECANCELED) continue;
+    }
     if (err != 0) return ux_channel_fail(L, err, "receive");
     if (first_mark(c) == UX_CHANNEL_VALUE) return give(L, c, 1, false);
     if (give_bytes(L, c)) return 1;

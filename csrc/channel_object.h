@@ -15,6 +15,15 @@ enum ux_channel_overflow {
   UX_CHANNEL_DROP_OLDEST,
 };
 
+/* A reply of a service that was taken from the ring, its bytes in the inbox,
+   and is not yet with whom it is for. */
+struct ux_channel_reply {
+  struct ux_ring_message message;
+  uint64_t id;
+  bool has_failed; /* the server died with the request */
+  bool is_there;
+};
+
 struct ux_channel {
   struct ux_object head;
   struct ux_segment segment;
@@ -30,11 +39,16 @@ struct ux_channel {
   struct ux_buffer inbox;
   size_t inbox_at, inbox_count;
   bool is_giving; /* values of the inbox are being decoded */
+  /* A long string on its way from the ring to Lua, and its mark (see
+     ux_channel_let_go); to be put back if that did not work. */
+  struct ux_ring_message held;
+  lua_Integer held_mark;
   uint64_t taken; /* messages, out of the inbox */
   bool is_temporary;
   uint64_t lost;    /* lap: since the program asked last */
   uint64_t last_id; /* of a service's requests */
   uint64_t stored;  /* replies taken for another call */
+  struct ux_channel_reply reply;
   char name[UX_POSIX_NAME_SIZE];
 };
 
@@ -88,6 +102,13 @@ struct ux_channel_call {
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline);
 
+/* Lets go of what was peeked at: `how` is ux_ring_release or ux_ring_untake.
+   The mark is its position plus 1, and 0 afterwards. ECANCELED: handlers of
+   signals let it go meanwhile. */
+int ux_channel_let_go(lua_State *L, struct ux_channel *c, struct ux_ring *ring,
+                      lua_Integer *mark,
+                      int (*how)(struct ux_ring *r, uint64_t position));
+
 /* ---- what is sent ------------------------------------------------------ */
 
 struct ux_channel_bytes {
@@ -107,6 +128,11 @@ void ux_channel_settle(lua_State *L, struct ux_channel *c,
                        struct ux_channel_bytes *bytes);
 
 /* ---- what is received -------------------------------------------------- */
+
+/* lua_pcall for a function that gives values of the inbox: whoever asks for
+   another one meanwhile, a class's function or a finalizer, gets an error. */
+int ux_channel_pcall(lua_State *L, struct ux_channel *c, int args,
+                     int results);
 
 /* Pushes the value of these bytes, or nothing and why not: false. */
 bool ux_channel_push(lua_State *L, const char *data, size_t length,

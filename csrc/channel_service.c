@@ -5,6 +5,7 @@
 #include "channel_object.h"
 
 #include "base/error.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -63,31 +64,33 @@ static int send_bytes(lua_State *L, struct asking *a,
 
 struct taking {
   struct ux_channel_call call;
-  struct ux_ring_message message;
-  uint64_t id;
+  size_t needed;           /* bytes of the inbox, after ERANGE */
   struct request *request; /* of a server */
   uint64_t stored;         /* replies that others took for us: look again */
-  bool has_failed;
 };
 
+/* One that is still there is for somebody, too. */
 static int attempt_collect(struct ux_channel_call *call) {
   struct taking *t = (struct taking *)call;
   struct ux_channel *c = call->channel;
+  struct ux_channel_reply *r = &c->reply;
   if (c->stored != t->stored) return ESTALE;
-  t->message.length = 0;
+  if (r->is_there) return 0;
+  r->message.length = 0;
   int err = ux_service_collect(
-    call->ring, c->inbox.data, c->inbox.size, &t->message, &t->id);
-  t->has_failed = err == ECANCELED;
-  return t->has_failed ? 0 : err;
+    call->ring, c->inbox.data, c->inbox.size, &r->message, &r->id);
+  t->needed = r->message.length;
+  r->has_failed = err == ECANCELED;
+  r->is_there = err == 0 || r->has_failed;
+  return r->is_there ? 0 : err;
 }
 
 static int attempt_take(struct ux_channel_call *call) {
   struct taking *t = (struct taking *)call;
   struct ux_channel *c = call->channel;
-  struct request *r = t->request;
-  int err =
-    ux_service_take(call->ring, c->inbox.data, c->inbox.size, &r->request);
-  t->message = r->request.message;
+  struct ux_service_request *q = &t->request->request;
+  int err = ux_service_take(call->ring, c->inbox.data, c->inbox.size, q);
+  t->needed = q->message.length;
   return err;
 }
 
@@ -100,7 +103,7 @@ static int take_bytes(lua_State *L, struct taking *t,
   for (;;) {
     int err = ux_channel_wait(L, &t->call, deadline);
     if (err != ERANGE) return err;
-    ux_buffer_reserve(L, &c->inbox, t->message.length);
+    ux_buffer_reserve(L, &c->inbox, t->needed);
   }
 }
 
@@ -111,17 +114,12 @@ static int l_decode(lua_State *L) {
   return is_value ? 1 : 0;
 }
 
-/* Pushes the value: 1; or 0, nothing. */
-static int push_value(lua_State *L, struct ux_channel *c,
-                      const struct ux_ring_message *m) {
-  int top = lua_gettop(L);
+/* Pushes the value, or nothing if it is none; or an error and its status. */
+static int decode(lua_State *L, struct ux_channel *c,
+                  const struct ux_ring_message *m) {
   lua_pushcfunction(L, l_decode);
   lua_pushlightuserdata(L, (void *)(uintptr_t)m);
-  c->is_giving = true;
-  int status = lua_pcall(L, 1, LUA_MULTRET, 0);
-  c->is_giving = false;
-  if (status != LUA_OK) lua_error(L);
-  return lua_gettop(L) - top;
+  return ux_channel_pcall(L, c, 1, LUA_MULTRET);
 }
 
 /* ---- clients ----------------------------------------------------------- */
@@ -141,46 +139,69 @@ static void set_reply(lua_State *L, int replies, uint64_t id) {
 }
 
 /* Pushes the results of a call, and returns how many. */
-static int push_results(lua_State *L, const struct taking *t) {
-  if (t->has_failed) return ux_channel_fail(L, ECANCELED, "call");
-  if (t->message.mark == REFUSAL) {
+static int push_results(lua_State *L, struct ux_channel *c,
+                        const struct ux_channel_reply *r) {
+  int top = lua_gettop(L);
+  if (r->has_failed) return ux_channel_fail(L, ECANCELED, "call");
+  if (r->message.mark == REFUSAL) {
     lua_pushnil(L);
-    lua_pushlstring(L, t->message.data, t->message.length);
+    lua_pushlstring(L, r->message.data, r->message.length);
     lua_pushinteger(L, EREMOTEIO);
     return 3;
   }
-  if (push_value(L, t->call.channel, &t->message)) return 1;
-  return ux_channel_fail(L, EILSEQ, "call");
+  if (decode(L, c, &r->message) != LUA_OK) return lua_error(L);
+  return lua_gettop(L) > top ? 1 : ux_channel_fail(L, EILSEQ, "call");
 }
 
-/* For another call of this channel, of a handler or a coroutine; one for
-   which nobody waits any more is dropped. */
-static void store(lua_State *L, const struct taking *t, int replies) {
+/* Finalizers may run in between, and see to it themselves. */
+static bool is_there(const struct ux_channel *c, uint64_t id) {
+  return c->reply.is_there && c->reply.id == id;
+}
+
+/* What is kept of a reply: a table of these. */
+enum { STORED_BYTES = 1, STORED_MARK, STORED_FAILURE };
+
+/* The reply that is there is for another call of this channel, of a handler or
+   a coroutine; one for which nobody waits any more is dropped. It is there
+   until it is stored. */
+static void store(lua_State *L, struct ux_channel *c, int replies) {
+  const struct ux_channel_reply *r = &c->reply;
+  uint64_t id = r->id;
   bool is_waited_for =
-    lua_rawgeti(L, replies, (lua_Integer)t->id) == LUA_TBOOLEAN;
-  lua_pop(L, 1);
-  if (!is_waited_for) return;
-  lua_createtable(L, 3, 1);
-  int list = lua_gettop(L), n = push_results(L, t);
-  for (int i = n; i > 0; i--) lua_rawseti(L, list, i);
-  lua_pushinteger(L, n);
-  lua_setfield(L, list, "n");
-  set_reply(L, replies, t->id);
-  t->call.channel->stored++;
+    lua_rawgeti(L, replies, (lua_Integer)id) == LUA_TBOOLEAN;
+  lua_createtable(L, STORED_FAILURE, 0);
+  if (is_waited_for && is_there(c, id)) {
+    lua_pushboolean(L, r->has_failed);
+    lua_rawseti(L, -2, STORED_FAILURE);
+    lua_pushinteger(L, r->message.mark);
+    lua_rawseti(L, -2, STORED_MARK);
+    lua_pushlstring(L, r->message.data, r->has_failed ? 0 : r->message.length);
+    lua_rawseti(L, -2, STORED_BYTES);
+  }
+  if (is_waited_for && is_there(c, id)) {
+    set_reply(L, replies, id);
+    lua_pushnil(L);
+    c->stored++;
+  }
+  if (is_there(c, id)) c->reply.is_there = false;
+  lua_pop(L, 2);
 }
 
 /* Pushes the results that others stored, if they did. */
-static int take_stored(lua_State *L, int replies, uint64_t id) {
+static int take_stored(lua_State *L, struct ux_channel *c, int replies,
+                       uint64_t id) {
+  struct ux_channel_reply r = {.id = id};
   if (lua_rawgeti(L, replies, (lua_Integer)id) != LUA_TTABLE) {
     lua_pop(L, 1);
     return 0;
   }
-  int list = lua_gettop(L);
-  lua_getfield(L, list, "n");
-  int n = (int)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  for (int i = 1; i <= n; i++) lua_rawgeti(L, list, i);
-  return n;
+  lua_rawgeti(L, -1, STORED_FAILURE);
+  r.has_failed = lua_toboolean(L, -1);
+  lua_rawgeti(L, -2, STORED_MARK);
+  r.message.mark = (unsigned)lua_tointeger(L, -1);
+  lua_rawgeti(L, -3, STORED_BYTES);
+  r.message.data = lua_tolstring(L, -1, &r.message.length);
+  return push_results(L, c, &r);
 }
 
 /* Pushes the results of the call, once they are here. */
@@ -191,13 +212,17 @@ static int await_reply(lua_State *L, struct ux_channel *c, uint64_t id,
   };
   for (;;) {
     t.stored = c->stored;
-    int n = take_stored(L, replies, id);
+    int n = take_stored(L, c, replies, id);
     if (n > 0) return n;
     int err = take_bytes(L, &t, deadline);
     if (err == ESTALE) continue;
     if (err != 0) return ux_channel_fail(L, err, "call");
-    if (t.id == id) return push_results(L, &t);
-    store(L, &t, replies);
+    if (c->reply.id == id) {
+      struct ux_channel_reply r = c->reply;
+      c->reply.is_there = false;
+      return push_results(L, c, &r);
+    }
+    store(L, c, replies);
   }
 }
 
@@ -316,6 +341,19 @@ static int l_refuse(lua_State *L) {
   return reply(L, r, REFUSAL);
 }
 
+/* Finalizers must come to an end, whoever holds a lock. */
+static void give_back(struct request *r) {
+  struct ux_ring *ring = &r->channel->rings[0];
+  int64_t most = ux_clock_now() + UX_NS_PER_S;
+  int err;
+  r->head.open = false;
+  do {
+    err = ux_ring_untake(ring, r->request.message.position);
+    if (err == EBUSY && !ux_ring_spin(ring, UX_RING_GET))
+      err = ux_ring_sleep(ring, UX_RING_GET, most) == ETIMEDOUT ? 0 : err;
+  } while (err == EBUSY);
+}
+
 /***
 Gives the request back, if there was no reply: the next server gets it. Also
 what `<close>` and the collector do.
@@ -324,10 +362,9 @@ what `<close>` and the collector do.
 */
 static int l_request_close(lua_State *L) {
   struct request *r = ux_check(L, 1, &request_class);
-  bool is_ours = r->head.open && ux_is_owner(&r->head);
+  if (r->head.open && r->channel->head.open && ux_is_owner(&r->head))
+    give_back(r);
   r->head.open = false;
-  if (is_ours && r->channel->head.open)
-    ux_ring_untake(&r->channel->rings[0], r->request.message.position);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -362,7 +399,7 @@ static struct request *push_request(lua_State *L, struct ux_channel *c) {
 }
 
 /* What came is no value: the client is told, and waits no longer. */
-static int refuse_nonsense(lua_State *L, struct request *r) {
+static void refuse_nonsense(lua_State *L, struct request *r) {
   struct ux_channel *c = r->channel;
   static const char words[] = "the request is no value";
   struct asking a = {
@@ -372,8 +409,22 @@ static int refuse_nonsense(lua_State *L, struct request *r) {
   };
   struct ux_deadline deadline = ux_deadline_in(1);
   r->head.open = false;
-  if (ux_channel_wait(L, &a.call, &deadline) == ETIMEDOUT)
-    ux_ring_release(&c->rings[0], r->request.message.position);
+  if (ux_channel_wait(L, &a.call, &deadline) != ETIMEDOUT) return;
+  lua_Integer mark = (lua_Integer)r->request.message.position + 1;
+  ux_channel_let_go(L, c, &c->rings[0], &mark, ux_ring_release);
+}
+
+/* Pushes the value: of the request at the top. When memory is short the request
+   goes back. */
+static int push_request_value(lua_State *L, struct request *r) {
+  struct ux_ring_message m = r->request.message;
+  int top = lua_gettop(L), status = decode(L, r->channel, &m);
+  if (status == LUA_OK && lua_gettop(L) > top) return 2;
+  if (status == LUA_ERRMEM)
+    give_back(r);
+  else
+    refuse_nonsense(L, r);
+  if (status != LUA_OK) return lua_error(L);
   return ux_channel_fail(L, EILSEQ, "accept");
 }
 
@@ -398,10 +449,15 @@ static int l_accept(lua_State *L) {
     .call = {c, &c->rings[0], UX_RING_GET, attempt_take},
     .request = r,
   };
+  if (c->reply.is_there) {
+    push_replies(L);
+    store(L, c, lua_gettop(L));
+    lua_pop(L, 1);
+  }
   int err = take_bytes(L, &t, &deadline);
   if (err != 0) return ux_channel_fail(L, err, "accept");
   r->head.open = true;
-  return push_value(L, c, &t.message) ? 2 : refuse_nonsense(L, r);
+  return push_request_value(L, r);
 }
 
 const luaL_Reg ux_channel_service_methods[] = {

@@ -116,6 +116,50 @@ describe("channel.service", function()
     finish(client)
   end)
 
+  it("refuses what cannot be decoded, and goes on", function()
+    local Bad = {}
+    ipc.codec.register(17, Bad, function() return 1 end,
+      function() error "cannot be made" end)
+    local service <close> = assert(channel.service())
+    local client = in_child(function()
+      local value, message, code = service:call(setmetatable({}, Bad), SOON)
+      assert(value == nil and code == ipc.errno.EREMOTEIO, message)
+      return service:call("good", SOON) == "answer"
+    end)
+    t.raises("cannot be made", service.accept, service, SOON)
+    local request, value = service:accept(SOON)
+    assert.equal("good", value)
+    assert.is_true(request:reply "answer")
+    finish(client)
+  end)
+
+  it("may be served by a handler of signals, whenever one comes", function()
+    local Point = {}
+    ipc.codec.register(18, Point, function(point) return point.x end,
+      function(x)
+        ipc.signal.raise "SIGUSR1"
+        return setmetatable({x = x}, Point)
+      end)
+    local service <close> = assert(channel.service())
+    local served = 0
+    ipc.signal.handle("SIGUSR1", function()
+      local request, value = service:accept(0)
+      if not request then return end
+      served = served + 1
+      assert(request:reply(value))
+    end)
+    local timer <close> = assert(ipc.signal.timer {after = 0.001,
+      every = 0.001, signal = "SIGUSR1"})
+    for i = 1, 50 do
+      local got = assert(service:call(setmetatable({x = i}, Point), SOON))
+      assert.equal(i, got.x)
+    end
+    timer:close()
+    ipc.signal.dispatch()
+    ipc.signal.handle("SIGUSR1", "default")
+    assert.equal(50, served)
+  end)
+
   it("is none of the other kinds", function()
     local service <close> = channel.service()
     local queue <close> = channel.queue()

@@ -274,8 +274,15 @@ describe("Channels with names", function()
 end)
 
 describe("channel.queue", function()
+  -- Long strings and tables among the short.
+  local function mixed(label, i)
+    if i % 5 == 0 then return label .. (" "):rep(3000 + i) end
+    if i % 7 == 0 then return {label, (" "):rep(5 * i)} end
+    return label
+  end
+
   for what, options in pairs {
-    plain = {}, small = {capacity = 4096},
+    plain = {}, small = {capacity = 4096}, mixed = {capacity = 65536},
   } do
     it("gives each message to one receiver, in order: " .. what, function()
       local q <close> = assert(channel.queue(nil, options))
@@ -283,13 +290,19 @@ describe("channel.queue", function()
       local children = {}
       for sender = 1, 3 do
         children[sender] = in_child(function()
-          for i = 1, 2000 do assert(q:send(sender .. " " .. i, SOON)) end
+          for i = 1, 2000 do
+            local label = sender .. " " .. i
+            assert(q:send(what == "mixed" and mixed(label, i) or label, SOON))
+          end
         end)
       end
       for receiver = 1, 2 do
         children[3 + receiver] = in_child(function()
           local list = {}
-          for message in q:receiver() do list[#list + 1] = message end
+          for message in q:receiver() do
+            if type(message) == "table" then message = message[1] end
+            list[#list + 1] = message:match "%d+ %d+"
+          end
           back:send(table.concat(list, "\n"))
         end)
       end
@@ -311,6 +324,31 @@ describe("channel.queue", function()
       end
     end)
   end
+
+  it("gives each message once, if finalizers receive too", function()
+    for _, options in ipairs {{}, {single = true}} do
+      local q <close> = assert(channel.queue(nil, options))
+      local got = {}
+      local function take()
+        local message = q:receive(0)
+        if message then got[#got + 1] = tonumber(message:match "%d+") end
+      end
+      for i = 1, 500 do
+        q:send(i .. (" "):rep(10000))
+        q:send(("%d"):format(500 + i))
+        setmetatable({}, {__gc = take})
+        take()
+      end
+      repeat
+        local before = #got
+        take()
+      until #got == before
+      collectgarbage()
+      table.sort(got)
+      assert.equal(1000, #got)
+      for i = 1, 1000 do assert.equal(i, got[i]) end
+    end
+  end)
 
   local function fill(q)
     local n = 0

@@ -2,7 +2,7 @@
 -- runs the library. See spec/c/oom_host.c for what it looks for.
 local t = require "support"
 
-local children, names = t.children, t.names
+local names = t.names
 
 -- What every script begins with. A task may be run any number of times. Lua's
 -- own string buffers are made ready here: short of memory they would break for
@@ -15,24 +15,10 @@ local PRELUDE = [[
   local path = ...
 ]]
 
-local function run_host(how, script, ...)
-  return children.run(nil, {
-    command = {t.program "oom_host", how, names.file(script), ...},
-    timeout = 60 * t.slow,
-  })
-end
+local run_host = t.out_of_memory.run_host
 
--- Fails with less than `least` allocations: then the task does not do much.
 local function survives(least, script)
-  local result = run_host("memory", script, names.path ".fifo")
-  -- What forked children say.
-  assert.equal("", (result.err:gsub("not enough memory\n", "")))
-  assert.equal(0, result.code)
-  local once, all =
-    result.out:match "^once: through with (%d+)\nfrom then on: .- (%d+)\n$"
-  assert.truthy(once, result.out)
-  assert.is_true(tonumber(once) >= least and tonumber(all) >= least,
-    result.out)
+  t.out_of_memory.survives(least, script, names.path ".fifo")
 end
 
 describe("Out of memory", function()
@@ -63,6 +49,26 @@ describe("Out of memory", function()
         assert(select(3, r:read("l", 0)) == errno.ETIMEDOUT)
         r:close()
         w:close()
+      end
+    ]])
+  end)
+
+  it("handling signals", function()
+    survives(10, PRELUDE .. [[
+      local signal, calls = ipc.signal, 0
+      local function count(name, info)
+        assert(name == "SIGUSR1" and info.pid == process.pid())
+        calls = calls + 1
+      end
+      return function()
+        signal.handle("SIGUSR1", count)
+        calls = 0
+        for i = 1, 3 do
+          assert(signal.raise "SIGUSR1")
+          signal.dispatch()
+        end
+        assert(calls >= 3)
+        signal.handle("SIGUSR1", "default")
       end
     ]])
   end)

@@ -2,8 +2,6 @@
 -- and layouts. See spec/oom_spec.lua.
 local t = require "support"
 
-local children, names = t.children, t.names
-
 local PRELUDE = [[
   local _ = ("x"):rep(10000)
   local ipc = require "unixipc"
@@ -14,17 +12,7 @@ local PRELUDE = [[
 ]]
 
 local function survives(least, script)
-  local result = children.run(nil, {
-    command = {t.program "oom_host", "memory", names.file(PRELUDE .. script)},
-    timeout = 60 * t.slow,
-  })
-  assert.equal("", result.err)
-  assert.equal(0, result.code)
-  local once, all =
-    result.out:match "^once: through with (%d+)\nfrom then on: .- (%d+)\n$"
-  assert.truthy(once, result.out)
-  assert.is_true(tonumber(once) >= least and tonumber(all) >= least,
-    result.out)
+  t.out_of_memory.survives(least, PRELUDE .. script)
 end
 
 describe("Out of memory", function()

@@ -87,4 +87,20 @@ describe("A full /dev/shm", function()
     local answer = code(r:advise "populate_write")
     print(answer == "EFAULT" or answer == "EINVAL" or answer)
   ]], "true\n")
+
+  full("gives no channel, and leaves no name", "64k", [[
+    local channel, MAKE = ipc.channel, {create = true, capacity = 1 << 20}
+    for _, kind in ipairs {"queue", "broadcast", "service", "duplex"} do
+      print(code(channel[kind]("/big", MAKE)))
+    end
+    print(#channel.list(), #ipc.posix_shm.list())
+    local q = assert(channel.queue("/small", {create = true, capacity = 4096}))
+    print(code(channel.queue("/big", MAKE)))
+    for i = 1, 1000 do
+      assert(q:send(("x"):rep(i)))
+      assert(q:receive() == ("x"):rep(i))
+    end
+    print(code(q:send(("x"):rep(1 << 20))), #channel.list())
+    print(channel.unlink "/small", #ipc.posix_shm.list())
+  ]], ("ENOSPC\n"):rep(4) .. "0\t0\nENOSPC\nEMSGSIZE\t1\ntrue\t0\n")
 end)

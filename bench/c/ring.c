@@ -25,8 +25,9 @@ static void make(struct ends *e, enum ux_segment_kind kind, long size) {
   struct ux_segment_options o = {.kind = kind};
   check(ux_segment_create(&e->segment, NULL, 0600, &o), "segment");
   e->size = (size_t)size;
-  e->buffer = calloc(1, e->size);
-  if (e->buffer == NULL) die("calloc");
+  e->buffer = malloc(e->size);
+  if (e->buffer == NULL) die("malloc");
+  memset(e->buffer, 'x', e->size); /* or all its pages are the zero page */
 }
 
 static void start(struct ends *e, void (*peer)(struct ends *, long), long n,

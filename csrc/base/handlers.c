@@ -208,23 +208,33 @@ bool ux_handlers_is_owner(lua_State *L) {
   return own_handlers(L) != NULL;
 }
 
-/* A signal whose function was taken away since it came is dropped. */
+/* Under pcall, with the function and the siginfo: memory may be short. */
+static int l_call(lua_State *L) {
+  const siginfo_t *info = lua_touserdata(L, 2);
+  lua_pushvalue(L, 1);
+  ux_push_signal(L, info->si_signo);
+  ux_push_siginfo(L, info);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+/* A signal whose function was taken away since it came is dropped. There is
+   room on the stack. */
 static void run_handler(lua_State *L, struct handlers *h,
                         const siginfo_t *info) {
   int sig = info->si_signo;
   struct entry *e = &h->entries[sig];
   sigset_t before = h->deferred;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_pushcfunction(L, l_call);
   push_functions(L);
   bool is_set = lua_rawgeti(L, -1, sig) == LUA_TFUNCTION;
   lua_remove(L, -2);
   if (!is_set) {
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     return;
   }
   defer(&h->deferred, e, sig);
-  ux_push_signal(L, sig);
-  ux_push_siginfo(L, info);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)info);
   end_once(L, e, sig);
   int status = lua_pcall(L, 2, 0, 0);
   h->deferred = before;
@@ -244,6 +254,7 @@ bool ux_handlers_run(lua_State *L) {
   struct handlers *h = own_handlers(L);
   siginfo_t info;
   if (h == NULL) return false;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
   for (unsigned n = ux_notes_count(); n > 0; n--) {
     if (!ux_notes_take(&h->deferred, &info)) break;
     run_handler(L, h, &info);

@@ -126,6 +126,16 @@ void ux_interrupt_enter_slowly(lua_State *L) {
   set_last_target(L, true);
 }
 
+static _Thread_local int holds;
+
+void ux_interrupt_hold(void) {
+  holds++;
+}
+
+void ux_interrupt_release(lua_State *L) {
+  if (--holds == 0 && ux_handlers_pending(L)) wake();
+}
+
 static int run_handlers(lua_State *L) {
   ux_handlers_run(L);
   return 0;
@@ -148,6 +158,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   int results;
   (void)ar;
   put_back_hook(L);
+  if (holds > 0) return;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &last_key);
   lua_State *own = lua_newthread(L);
@@ -230,12 +241,12 @@ bool ux_interrupt_pending(lua_State *L) {
   struct state *s = get_state(L);
   if (has_new_hook(s)) return true;
   s->known = their_hook(s);
-  return ux_handlers_pending(L);
+  return holds == 0 && ux_handlers_pending(L);
 }
 
 void ux_interrupt_run(lua_State *L) {
   struct state *s = get_state(L);
   put_back_hook(s->main); /* it is done here what it was set for */
   if (has_new_hook(s)) run_new_hook(L, s);
-  if (ux_handlers_run(L)) wake();
+  if (holds == 0 && ux_handlers_run(L)) wake();
 }

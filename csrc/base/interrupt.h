@@ -22,6 +22,11 @@ bool ux_interrupt_pending(lua_State *L);
    lock and nothing malloc'ed. */
 void ux_interrupt_run(lua_State *L);
 
+/* Between the two no handler runs: for a moment in which Lua is called and
+   something of ours is half done. They nest. */
+void ux_interrupt_hold(void);
+void ux_interrupt_release(lua_State *L);
+
 /* From now on signals have handlers in Lua: they are to run on L too. */
 void ux_interrupt_open(lua_State *L);
 

@@ -112,9 +112,11 @@ static lua_State *new_state(struct memory *m, char **argv, long n) {
   return L;
 }
 
+/* "stack overflow" is what luaL_checkstack says, whatever the reason. */
 static bool is_out_of_memory(lua_State *L) {
   const char *message = luaL_tolstring(L, -1, NULL);
   return strstr(message, "not enough memory") != NULL ||
+         strstr(message, "stack overflow") != NULL ||
          strstr(message, "Cannot allocate memory") != NULL;
 }
 

@@ -47,6 +47,7 @@ function t.took(fn, ...)
 end
 
 t.under_valgrind = require "support.under_valgrind"
+t.out_of_memory = require "support.out_of_memory"
 
 --- As `it`, for what valgrind cannot run.
 function t.natively(name, fn)

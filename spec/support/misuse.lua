@@ -225,8 +225,13 @@ local function on_alarm()
   if not is_late then error("long enough", 0) end
 end
 
+-- A timer may be told to send them. One that the processor raises ends the
+-- process although it is ignored.
+local FAULTS = {"SIGFPE", "SIGILL", "SIGSEGV", "SIGBUS", "SIGTRAP"}
+
 -- Whatever the calls before did to it.
-local function set_alarm()
+local function set_signals()
+  for _, name in ipairs(FAULTS) do signal.handle(name, "ignore") end
   signal.handle("SIGALRM", on_alarm)
   signal.unblock "SIGALRM"
   signal.interval("real", {after = MOMENT, every = MOMENT})
@@ -238,7 +243,7 @@ local function do_call(functions, pool, log)
     arguments[i], arguments.n = value(pool, 1), i
   end
   log:write(described(call, arguments))
-  set_alarm()
+  set_signals()
   local _, results = pcall(function()
     is_calling = true
     local list = table.pack(pcall(call.fn,
