@@ -141,11 +141,15 @@ static int read_all(lua_State *L, struct ux_stream *s,
    As in Lua's io library: at most so many characters. */
 #define NUMERAL_MAX 200
 
+/* No errno: a handler read what was scanned. */
+#define ERR_STALE (-2)
+
 struct numeral {
   lua_State *L;
   struct ux_stream *s;
   struct ux_deadline *deadline;
-  size_t length; /* scanned so far */
+  size_t length;  /* scanned so far */
+  unsigned takes; /* of the stream, when the scan began */
   bool is_too_long;
   int err; /* an errno that stopped the scan */
 };
@@ -153,6 +157,7 @@ struct numeral {
 static int numeral_peek(struct numeral *n) {
   if (n->err != 0 || n->is_too_long) return EOF;
   int err = fill_to(n->L, n->s, n->length + 1, n->deadline);
+  if (n->s->takes != n->takes) err = n->err = ERR_STALE;
   if (err > 0) n->err = err;
   return err == FILL_OK ? (unsigned char)input(n->s)[n->length] : EOF;
 }
@@ -213,10 +218,14 @@ static int skip_space(lua_State *L, struct ux_stream *s,
 static int read_number(lua_State *L, struct ux_stream *s,
                        struct ux_deadline *deadline) {
   char text[NUMERAL_MAX + 1];
-  struct numeral n = {.L = L, .s = s, .deadline = deadline};
-  int err = skip_space(L, s, deadline);
-  if (err != FILL_OK) return err;
-  scan_numeral(&n);
+  struct numeral n;
+  do {
+    int err = skip_space(L, s, deadline);
+    if (err != FILL_OK) return err;
+    n = (struct numeral){
+      .L = L, .s = s, .deadline = deadline, .takes = s->takes};
+    scan_numeral(&n);
+  } while (n.err == ERR_STALE);
   if (n.err != 0) return n.err;
   memcpy(text, input(s), n.length);
   text[n.length] = '\0';
