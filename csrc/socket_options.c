@@ -186,7 +186,8 @@ static const struct option options[] = {
 static struct option check_option(lua_State *L) {
   if (lua_isinteger(L, 2)) {
     lua_Integer n = lua_tointeger(L, 2);
-    luaL_argcheck(L, n >= 0 && n <= INT_MAX, 2, "no number of an option");
+    luaL_argcheck(
+      L, n >= INT_MIN && n <= INT_MAX, 2, "no number of an option");
     return (struct option){NULL, INTEGER, SOL_SOCKET, (int)n};
   }
   const char *name = luaL_checkstring(L, 2);
