@@ -263,7 +263,7 @@ static bool is_shut(int fd) {
 /* 0 or an errno. With a time comes a control message; others that may come, if
    whoever shares the socket turned the time off, may bring descriptors. */
 static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
-                        struct arrival *a) {
+                        int flags, struct arrival *a) {
   union {
     char bytes[CMSG_SPACE(4 * sizeof(long))];
     struct cmsghdr align;
@@ -278,7 +278,7 @@ static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
     m.msg_control = control.bytes;
     m.msg_controllen = sizeof control.bytes;
   }
-  a->length = recvmsg(p->fd, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  a->length = recvmsg(p->fd, &m, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
   if (a->length < 0) return errno;
   ux_socket_drop_fds(&m);
   a->from.length = m.msg_namelen;
@@ -288,10 +288,35 @@ static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
 }
 
 /* A message of a connected socket, with no address. */
-static int receive_plain(struct ux_packet *p, size_t room, struct arrival *a) {
+static int receive_plain(struct ux_packet *p, size_t room, int flags,
+                         struct arrival *a) {
   a->is_end = false;
-  a->length = recv(p->fd, p->scratch, room, MSG_DONTWAIT | MSG_TRUNC);
+  a->length = recv(p->fd, p->scratch, room, flags | MSG_TRUNC);
   return a->length >= 0 ? 0 : errno;
+}
+
+struct receiving {
+  struct ux_packet *p;
+  size_t room;
+  bool wants_from;
+  struct arrival *a;
+};
+
+static int receive_with(const struct receiving *r, int flags) {
+  struct ux_packet *p = r->p;
+  bool is_plain = !r->wants_from && !p->tells_end && !p->is_seqpacket;
+  return is_plain ? receive_plain(p, r->room, flags, r->a)
+                  : receive_once(p, r->room, r->wants_from, flags, r->a);
+}
+
+/* What is no message of no bytes but the end looks like one when it comes
+   while a datagram socket sleeps: its reading was shut down. */
+static int receive_blocking(void *arg) {
+  const struct receiving *r = arg;
+  int err = receive_with(r, 0);
+  if (err == 0 && r->a->length == 0 && !r->p->is_seqpacket)
+    r->a->is_end = is_shut(r->p->fd);
+  return err;
 }
 
 /* Once reading is shut down poll calls a datagram socket ready, and there is
@@ -306,18 +331,21 @@ static bool is_over(const struct ux_packet *p, int err) {
 static int receive(lua_State *L, struct ux_packet *p, size_t *room,
                    bool wants_from, struct arrival *a,
                    struct ux_deadline *deadline) {
-  bool is_plain = !wants_from && !p->tells_end && !p->is_seqpacket;
+  struct receiving r = {p, *room, wants_from, a};
   for (bool is_last = deadline->left == 0;; is_last = true) {
-    if (*room > p->room) *room = p->room;
-    int err = is_plain ? receive_plain(p, *room, a)
-                       : receive_once(p, *room, wants_from, a);
-    if (err == 0) return 0;
+    if (*room > p->room) r.room = *room = p->room;
+    int err = receive_with(&r, MSG_DONTWAIT);
     if (is_last && is_over(p, err)) {
       a->is_end = true;
       return 0;
     }
-    err = ux_socket_again(L, &p->head, p->fd, err, POLLIN, deadline);
-    if (err != 0) return err;
+    if (err == EAGAIN || err == EWOULDBLOCK)
+      err = ux_wait_fd_call(L, receive_blocking, &r, p->fd, POLLIN, deadline);
+    else if (err == EINTR)
+      ux_interrupt_run(L);
+    if (err == 0) return 0;
+    if (!p->head.open) ux_closed_error(L, p->head.class);
+    if (err != EINTR && err != EAGAIN && err != EWOULDBLOCK) return err;
   }
 }
 

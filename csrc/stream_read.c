@@ -18,16 +18,36 @@
 /* How much a call got. */
 enum { FILL_OK = 0, FILL_EOF = -1 };
 
-/* Sleeps until there is input. What was written and kept back goes out first:
-   the other side may be waiting for it before it answers. */
-static int wait_for_input(lua_State *L, struct ux_stream *s,
+/* A read into the room at the end of the buffer. */
+struct reading {
+  struct ux_stream *s;
+  size_t room;
+  ssize_t got;
+};
+
+static char *room_of(const struct ux_stream *s) {
+  return s->in.data + s->in.end;
+}
+
+static int read_blocking(void *arg) {
+  struct reading *r = arg;
+  r->got =
+    ux_rawio_read_blocking(r->s->rfd, r->s->rhow, room_of(r->s), r->room);
+  return r->got >= 0 ? 0 : errno;
+}
+
+/* Sleeps until there is input, and may have read it then. What was written and
+   kept back goes out first: the other side may be waiting for it before it
+   answers. */
+static int wait_for_input(lua_State *L, struct reading *r,
                           struct ux_deadline *deadline) {
+  struct ux_stream *s = r->s;
   if (ux_buffer_length(&s->out) > 0) {
     int err = ux_stream_flush(L, s, deadline);
     if (err != 0) return err;
+    return EAGAIN; /* that may have taken a while */
   }
-  int err = ux_wait_fd(L, s->rfd, POLLIN, deadline);
-  return err == EINTR ? 0 : err;
+  return ux_wait_fd_call(L, read_blocking, r, s->rfd, POLLIN, deadline);
 }
 
 /* A read that filled its room asks for twice as much the next time. */
@@ -47,19 +67,19 @@ static int fill(lua_State *L, struct ux_stream *s,
     if (!s->head.open) ux_closed_error(L, s->head.class);
     if (s->rfd < 0) return EBADF;
     ux_buffer_reserve(L, &s->in, s->room);
-    size_t room = s->in.size - s->in.end;
-    ssize_t n = ux_rawio_read(s->rfd, &s->rhow, s->in.data + s->in.end, room);
-    if (n > 0) {
-      received(s, (size_t)n, room);
+    struct reading r = {.s = s, .room = s->in.size - s->in.end};
+    r.got = ux_rawio_read(s->rfd, &s->rhow, room_of(s), r.room);
+    int err = r.got >= 0 ? 0 : errno;
+    if (err == EAGAIN || err == EWOULDBLOCK)
+      err = wait_for_input(L, &r, deadline);
+    else if (err == EINTR)
+      ux_interrupt_run(L);
+    if (err == 0 && r.got == 0) return FILL_EOF;
+    if (err == 0) {
+      received(s, (size_t)r.got, r.room);
       return FILL_OK;
     }
-    int err = errno;
-    if (n == 0) return FILL_EOF;
-    if (err == EAGAIN || err == EWOULDBLOCK)
-      err = wait_for_input(L, s, deadline);
-    else if (err == EINTR)
-      err = (ux_interrupt_run(L), 0);
-    if (err != 0) return err;
+    if (err != EINTR && err != EAGAIN) return err;
     /* A handler read: what it left may be what the caller wants. */
     if (s->takes != takes || ux_buffer_length(&s->in) != before)
       return FILL_OK;
