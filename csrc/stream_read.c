@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define MOST_ROOM 65536
 
@@ -29,16 +30,15 @@ static char *room_of(const struct ux_stream *s) {
   return s->in.data + s->in.end;
 }
 
-static int read_blocking(void *arg) {
+static int receive_blocking(void *arg) {
   struct reading *r = arg;
-  r->got =
-    ux_rawio_read_blocking(r->s->rfd, r->s->rhow, room_of(r->s), r->room);
+  r->got = recv(r->s->rfd, room_of(r->s), r->room, 0);
   return r->got >= 0 ? 0 : errno;
 }
 
-/* Sleeps until there is input, and may have read it then. What was written and
-   kept back goes out first: the other side may be waiting for it before it
-   answers. */
+/* Sleeps until there is input: 0 when it was read already, EAGAIN when not. A
+   pipe is as fast with poll. What was written and kept back goes out first: the
+   other side may be waiting for it before it answers. */
 static int wait_for_input(lua_State *L, struct reading *r,
                           struct ux_deadline *deadline) {
   struct ux_stream *s = r->s;
@@ -47,7 +47,10 @@ static int wait_for_input(lua_State *L, struct reading *r,
     if (err != 0) return err;
     return EAGAIN; /* that may have taken a while */
   }
-  return ux_wait_fd_call(L, read_blocking, r, s->rfd, POLLIN, deadline);
+  if (s->rhow == UX_RAWIO_SOCKET)
+    return ux_wait_fd_call(L, receive_blocking, r, s->rfd, POLLIN, deadline);
+  int err = ux_wait_fd(L, s->rfd, POLLIN, deadline);
+  return err == 0 ? EAGAIN : err;
 }
 
 /* A read that filled its room asks for twice as much the next time. */

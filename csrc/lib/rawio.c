@@ -70,15 +70,6 @@ ssize_t ux_rawio_read(int fd, enum ux_rawio *how, void *buf, size_t n) {
   }
 }
 
-ssize_t ux_rawio_read_blocking(int fd, enum ux_rawio how, void *buf,
-                               size_t n) {
-  switch (how) {
-    case UX_RAWIO_SOCKET: return recv(fd, buf, n, 0);
-    case UX_RAWIO_NOWAIT: return read(fd, buf, n);
-    default: errno = EAGAIN; return -1;
-  }
-}
-
 /* SIGPIPE is blocked around the write and, if this write made it, eaten:
    one that was pending before belongs to somebody else. */
 static ssize_t writev_masked(int fd, const struct iovec *iov, int count) {

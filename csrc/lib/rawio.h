@@ -29,10 +29,6 @@ ssize_t ux_rawio_read(int fd, enum ux_rawio *how, void *buf, size_t n);
 ssize_t ux_rawio_writev(int fd, enum ux_rawio *how, const struct iovec *iov,
                         int count);
 
-/* As read(2): sleeps until there is something. EAGAIN: not of this kind, or
-   somebody who shares it has set O_NONBLOCK. */
-ssize_t ux_rawio_read_blocking(int fd, enum ux_rawio how, void *buf, size_t n);
-
 /* As if the system had no RWF_ flags: for the tests of what is done then. */
 void ux_rawio_pretend_old_kernel(bool old);
 
