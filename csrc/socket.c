@@ -469,8 +469,14 @@ static int l_connect(lua_State *L) {
   bool has_timeout = !lua_isnoneornil(L, 3);
   lua_settop(L, 2);
   ux_check_options(L, 2, connect_schema, &o);
-  if (o.timeout != 0 && !has_timeout)
+  if (o.timeout != 0 && !has_timeout) {
+    luaL_argcheck(L,
+                  lua_type(L, o.timeout) == LUA_TNUMBER &&
+                    lua_tonumber(L, o.timeout) >= 0,
+                  2,
+                  "option 'timeout': a number of seconds >= 0 expected");
     deadline = ux_check_deadline(L, o.timeout);
+  }
   int type = types[o.type];
   const struct ux_address_use use = {.type = type};
   ux_check_address(L, 1, &use, &deadline, &to);

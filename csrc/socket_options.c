@@ -266,6 +266,13 @@ static int check_int(lua_State *L) {
   return (int)n;
 }
 
+/* The system would take a negative one for a very large one. */
+static int check_size(lua_State *L) {
+  int n = check_int(L);
+  luaL_argcheck(L, n >= 0, 3, "value must not be negative");
+  return n;
+}
+
 static void check_seconds(lua_State *L, struct timeval *time) {
   lua_Number n = luaL_checknumber(L, 3);
   luaL_argcheck(
@@ -278,7 +285,7 @@ static void check_seconds(lua_State *L, struct timeval *time) {
 static void check_linger(lua_State *L, struct linger *linger) {
   bool is_off = lua_isboolean(L, 3) && !lua_toboolean(L, 3);
   linger->l_onoff = !is_off;
-  linger->l_linger = is_off ? 0 : check_int(L);
+  linger->l_linger = is_off ? 0 : check_size(L);
 }
 
 /***
@@ -305,6 +312,8 @@ static int l_set_option(lua_State *L) {
     check_seconds(L, &v.time);
   } else if (o.kind == LINGER) {
     check_linger(L, &v.linger);
+  } else if (o.kind == DOUBLED) {
+    v.number = check_size(L);
   } else {
     v.number = check_int(L);
   }
