@@ -286,11 +286,13 @@ static int l_protect(lua_State *L) {
 Tells the system how the memory will be used.
 @function Region:advise
 @tparam string word `"normal"`, `"random"`, `"sequential"`, `"willneed"`,
-`"dontneed"`; `"dontfork"` (children do not get it), `"dofork"`, `"hugepage"`,
-`"nohugepage"`, `"free"`, `"remove"`, `"populate_read"`, `"populate_write"`
-where the system knows them. The last two have the pages at once, and say EFAULT
-where there are none any more, since the file was cut: who has to expect that
-asks so before touching them
+`"dontneed"`; where the system knows them `"dontfork"` (children do not get it)
+and `"dofork"`, `"wipeonfork"` (children get zeros; private anonymous memory)
+and `"keeponfork"`, `"hugepage"`, `"nohugepage"`, `"free"`, `"remove"`,
+`"dontdump"` and `"dodump"` (whether it is in a core file), `"cold"`,
+`"pageout"`; `"populate_read"` and `"populate_write"` have the pages at once,
+and say EFAULT where there are none any more, since the file was cut: who has to
+expect that asks so before touching them
 @tparam[opt=0] integer offset
 @tparam[opt] integer count
 @treturn[1] boolean true
@@ -313,6 +315,12 @@ static int l_advise(lua_State *L) {
                                       "remove",
                                       "populate_read",
                                       "populate_write",
+                                      "wipeonfork",
+                                      "keeponfork",
+                                      "dontdump",
+                                      "dodump",
+                                      "cold",
+                                      "pageout",
                                       NULL};
   static const int advice[] = {
     MADV_NORMAL,
@@ -338,6 +346,24 @@ static int l_advise(lua_State *L) {
 #ifdef MADV_POPULATE_READ
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
+#else
+    -1,
+    -1,
+#endif
+#ifdef MADV_WIPEONFORK
+    MADV_WIPEONFORK,
+    MADV_KEEPONFORK,
+    MADV_DONTDUMP,
+    MADV_DODUMP,
+#else
+    -1,
+    -1,
+    -1,
+    -1,
+#endif
+#ifdef MADV_COLD
+    MADV_COLD,
+    MADV_PAGEOUT,
 #else
     -1,
     -1,
