@@ -302,39 +302,17 @@ expect that asks so before touching them
 @see madvise(2)
 */
 static int l_advise(lua_State *L) {
-  static const char *const words[] = {"normal",
-                                      "random",
-                                      "sequential",
-                                      "willneed",
-                                      "dontneed",
-                                      "dontfork",
-                                      "dofork",
-                                      "hugepage",
-                                      "nohugepage",
-                                      "free",
-                                      "remove",
-                                      "populate_read",
-                                      "populate_write",
-                                      "wipeonfork",
-                                      "keeponfork",
-                                      "dontdump",
-                                      "dodump",
-                                      "cold",
-                                      "pageout",
-                                      NULL};
+  static const char *const words[] = {
+    "normal",   "random",        "sequential",     "willneed",   "dontneed",
+    "dontfork", "dofork",        "hugepage",       "nohugepage", "free",
+    "remove",   "populate_read", "populate_write", "wipeonfork", "keeponfork",
+    "dontdump", "dodump",        "cold",           "pageout",    NULL};
   static const int advice[] = {
-    MADV_NORMAL,
-    MADV_RANDOM,
-    MADV_SEQUENTIAL,
-    MADV_WILLNEED,
+    MADV_NORMAL,        MADV_RANDOM,         MADV_SEQUENTIAL, MADV_WILLNEED,
     MADV_DONTNEED,
 #ifdef MADV_REMOVE
-    MADV_DONTFORK,
-    MADV_DOFORK,
-    MADV_HUGEPAGE,
-    MADV_NOHUGEPAGE,
-    MADV_FREE,
-    MADV_REMOVE,
+    MADV_DONTFORK,      MADV_DOFORK,         MADV_HUGEPAGE,   MADV_NOHUGEPAGE,
+    MADV_FREE,          MADV_REMOVE,
 #else
     -1,
     -1,
@@ -344,17 +322,13 @@ static int l_advise(lua_State *L) {
     -1,
 #endif
 #ifdef MADV_POPULATE_READ
-    MADV_POPULATE_READ,
-    MADV_POPULATE_WRITE,
+    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
 #else
     -1,
     -1,
 #endif
 #ifdef MADV_WIPEONFORK
-    MADV_WIPEONFORK,
-    MADV_KEEPONFORK,
-    MADV_DONTDUMP,
-    MADV_DODUMP,
+    MADV_WIPEONFORK,    MADV_KEEPONFORK,     MADV_DONTDUMP,   MADV_DODUMP,
 #else
     -1,
     -1,
@@ -362,8 +336,7 @@ static int l_advise(lua_State *L) {
     -1,
 #endif
 #ifdef MADV_COLD
-    MADV_COLD,
-    MADV_PAGEOUT,
+    MADV_COLD,          MADV_PAGEOUT,
 #else
     -1,
     -1,

@@ -140,8 +140,8 @@ describe("semop", function()
     local s <close> = new(1, 1, {mode = "0600"})
     assert.equal("EACCES EACCES EACCES EACCES EACCES EACCES", nobody.run([[
       local s = assert(ipc.sysv_sem.from_id(tonumber(arg[1])))
-      print(code(s:acquire(1, 1, 0)), code(s:release()), code(s:wait_zero(1, 0)),
-        code(s:op({{1, 1}}, 0)), code(s:lock(1, 0)), code(s:values()))
+      print(code(s:acquire(1, 1, 0)), code(s:release()),
+        code(s:wait_zero(1, 0)), code(s:op({{1, 1}}, 0)), code(s:lock(1, 0)), code(s:values()))
     ]], tostring(s:id())))
     assert.same({1}, s:values())
   end)
@@ -222,7 +222,9 @@ describe("semop", function()
     local s <close> = new(1)
     local list = {}
     for i = 1, 3 do
-      list[i] = assert(process.fork(function() assert(s:acquire(1, 1, WAIT)) end))
+      list[i] = assert(process.fork(function()
+        assert(s:acquire(1, 1, WAIT))
+      end))
     end
     await(function() return s:waiting(1) == 3 end)
     s:release(1, 10)
