@@ -394,7 +394,11 @@ with a `/` in it), anything with a descriptor, and for `stderr` `"stdout"`.
 it, where false takes a name out. `cwd`: its directory. `fds`: a
 table from descriptor numbers of the child to things with a descriptor.
 `pgroup`: true for a process group of its own, or the id of one to join.
-`setsid`: true for a session of its own.
+`setsid`: true for a session of its own. `program`: what is started, when the
+first of the arguments is to be another name. `umask`: as modes are given.
+`signal_mask`: the signals that are blocked there, `{}` for none, those that are
+blocked here by default; `signal_default`: signals that are ignored here and
+shall not be there.
 @function spawn
 @tparam table argv the program, looked for in PATH if it has no `/`, and its
 arguments
@@ -417,7 +421,7 @@ static int l_spawn(lua_State *L) {
   if (plan == NULL) return 3;
   int streams = lua_gettop(L);
   struct process *p = new_process(L, streams);
-  lua_pushstring(L, plan->argv[0]);
+  lua_pushstring(L, plan->program);
   lua_setiuservalue(L, -2, NAME);
   plan->fix_mask = ux_notes_fix_mask;
   int err = ux_spawn(plan, &pid, &call);
@@ -426,7 +430,7 @@ static int l_spawn(lua_State *L) {
   if (err == 0) return 1;
   ux_process_plan_close_streams(L, streams);
   bool is_cwd = strcmp(call, "chdir") == 0;
-  return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->argv[0]);
+  return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->program);
 }
 
 /* ---- who we are -------------------------------------------------------- */
