@@ -218,6 +218,63 @@ describe("wait", function()
   end)
 end)
 
+describe("process.open", function()
+  it("GV:pidfd_test.cc:OpenPidfdSelfSucceeds LTP:pidfd_open01 this one, its "
+    .. "parent, any", function()
+      for _, pid in ipairs {process.pid(), process.parent(), 1} do
+        local one <close> = assert(process.open(pid))
+        assert.equal(pid, one.pid)
+        assert.is_true(one:is_alive())
+        t.refused("ECHILD", one:wait(0))
+        t.timed_out(poll.wait({one}, 0))
+      end
+    end)
+
+  it("GV:pidfd_test.cc:PidfdOpenInvalid LTP:pidfd_open02 none: ESRCH, and what "
+    .. "is no number: EINVAL", function()
+      local child = assert(process.fork(function() end))
+      child:wait(WAIT)
+      t.refused("ESRCH", process.open(child.pid))
+      t.refused("EINVAL", process.open(0))
+      t.refused("EINVAL", process.open(-1))
+      t.raises("no process number", process.open, 1 << 31)
+      t.raises("number expected", process.open, "me")
+      child:close()
+    end)
+
+  it("LTP:pidfd_open03 GV:pidfd_test.cc:SendSignalToDeadChildFails the end of "
+    .. "somebody else's child is seen, and its status is the parent's",
+    function()
+      local child <close> = assert(process.spawn({"cat"}, {stdin = "pipe"}))
+      do
+        local seen <close> = assert(process.open(child.pid))
+        assert.is_true(seen:kill(0))
+        child.stdin:close()
+        assert.same({seen}, (poll.wait({seen}, WAIT)))
+        assert.is_false(seen:is_alive())
+      end
+      assert.same({"exit", 0}, {child:wait(0)})
+    end)
+
+  it("GV:pidfd_test.cc:SendSignalViaPidfdOpenPidfdToSelfSucceeds "
+    .. "LTP:pidfd_send_signal01 signals it, and never another one", function()
+      local child <close> = assert(process.spawn {"sleep", "60"})
+      local other <close> = assert(process.open(child.pid))
+      assert.is_true(other:kill "SIGTERM")
+      assert.same({"signal", "SIGTERM"}, {child:wait(WAIT)})
+      t.refused("ESRCH", other:kill "SIGTERM")
+      assert.is_false(other:is_alive())
+      local got = 0
+      local handler <close> = signals.handle("SIGUSR1", function()
+        got = got + 1
+      end)
+      assert(process.open(process.pid())):kill "SIGUSR1"
+      signal.dispatch()
+      assert.equal(1, got)
+      assert(handler)
+    end)
+end)
+
 describe("exec", function()
   it("GV:exec.cc:OneArg GV:exec.cc:FiveArg LTP:execve01 gets its arguments as "
     .. "they are, the first too", function()
@@ -318,7 +375,8 @@ describe("exec", function()
   end
 
   it("PY:test_subprocess.py:test_restore_signals "
-    .. "PY:test_posix.py:TestPosixSpawn.test_setsigdef ignored signals, for it the default", function()
+    .. "PY:test_posix.py:TestPosixSpawn.test_setsigdef ignored, for it the "
+    .. "default", function()
       local ignored <close> = signals.handle("SIGUSR2", "ignore")
       local too <close> = signals.handle("SIGPIPE", "ignore")
       local has = status()
