@@ -29,7 +29,7 @@ Processes: fork, spawn, wait, and who we are.
 struct process {
   struct ux_object head;
   pid_t pid;
-  int pidfd; /* -1 where the system has none */
+  int pidfd;       /* -1 where the system has none */
   bool is_watched; /* opened by its number: its status is not ours to take */
   bool is_reaped;
   siginfo_t status; /* once reaped */
