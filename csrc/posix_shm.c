@@ -463,7 +463,7 @@ touch it any more.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOSPC (the size is what it was), EFBIG, EPERM
-(sealed), EINVAL (opened to read only), EBADF
+(sealed), EINVAL (opened to read only)
 @see ftruncate(2)
 @see posix_fallocate(3)
 */
@@ -471,6 +471,7 @@ static int l_truncate(lua_State *L) {
   struct shm *s = check_shm(L);
   off_t size = check_size(L, 2);
   int err = set_size(L, s->fd, size);
+  if (err == EBADF) err = EINVAL; /* fallocate's word for ftruncate's */
   if (err != 0) return fail(L, err, "ftruncate", s);
   lua_pushboolean(L, 1);
   return 1;
