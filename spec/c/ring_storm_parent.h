@@ -1,0 +1,152 @@
+/* The parent of ring_storm's workers: begins and ends them, and looks whether
+   all go on and nothing is lost. */
+#ifndef RING_STORM_PARENT_H
+#define RING_STORM_PARENT_H
+
+#include "ring_storm_workers.h"
+
+#include <time.h>
+
+static pid_t pids[WORKERS];
+static uint64_t kills[2]; /* of others; of those that may have taken some */
+
+/* ---- workers ----------------------------------------------------------- */
+
+static void begin(int i) {
+  atomic_fetch_add(&shared->births[i], 1);
+  atomic_store(&shared->numbers[i], 0);
+  pids[i] = fork();
+  if (pids[i] != 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  self = i;
+  mode->bodies[i]();
+}
+
+static void end_all(void) {
+  for (int k = 0; k < WORKERS; k++)
+    if (pids[k] > 0) kill(pids[k], SIGKILL);
+}
+
+static void give_up(const char *what, int i) {
+  const char *hit = atomic_load(&shared->hit[0].name);
+  fprintf(stderr,
+          "%s: worker %d %s (last hit at '%s')\n",
+          mode->name,
+          i,
+          what,
+          hit != NULL ? hit : "");
+  end_all();
+  _exit(1);
+}
+
+static void pause_for(int64_t ns) {
+  struct timespec ts = ux_clock_timespec(ns);
+  nanosleep(&ts, NULL);
+}
+
+/* Children of workers, once those are dead, are ours. */
+static void bury(pid_t pid, int status) {
+  for (int i = 0; i < WORKERS; i++)
+    if (pids[i] == pid && !WIFSIGNALED(status)) give_up("complained", i);
+}
+
+static void bury_orphans(void) {
+  int status;
+  pid_t pid;
+  if (mode->bodies[0] != produce_forking) return;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) bury(pid, status);
+}
+
+static void note_kill(int i) {
+  kills[may_have_taken(i)]++;
+  pids[i] = 0;
+}
+
+static void end_worker(int i) {
+  int status;
+  kill(pids[i], SIGKILL);
+  waitpid(pids[i], &status, 0);
+  if (!WIFSIGNALED(status)) give_up("complained", i);
+  note_kill(i);
+  bury_orphans();
+}
+
+/* ---- what must be so --------------------------------------------------- */
+
+static void expect_more(_Atomic uint64_t *count, uint64_t before, int i) {
+  int64_t end = ux_clock_now() + patience;
+  while (atomic_load(count) == before) {
+    if (ux_clock_now() > end) give_up("is stuck", i);
+    pause_for(50000);
+  }
+}
+
+/* Everybody (but one, or NOBODY) gets further. */
+static void expect_progress(int but) {
+  uint64_t before[WORKERS];
+  for (int i = 0; i < WORKERS; i++)
+    before[i] = atomic_load(&shared->progress[i]);
+  for (int i = 0; i < WORKERS; i++)
+    if (mode->bodies[i] != NULL && i != but)
+      expect_more(&shared->progress[i], before[i], i);
+}
+
+/* While one is dead; of two that need each other the other one is told so. */
+static void expect_without(int i) {
+  if (mode->options.kind == UX_SEGMENT_DUPLEX)
+    expect_more(
+      &shared->gone[1 - i], atomic_load(&shared->gone[1 - i]), 1 - i);
+  else if (mode->bodies[2] != NULL)
+    expect_progress(i);
+}
+
+static void expect_all(void) {
+  expect_progress(NOBODY);
+  if (mode->check != NULL) mode->check();
+}
+
+static void check_ids(bool is_complete) {
+  uint64_t missing = 0, last = atomic_load(&shared->next_id);
+  uint64_t most = kills[1] * (mode->taken > 0 ? mode->taken : 1);
+  for (uint64_t i = 0; is_complete && i < last && i < IDS; i++) {
+    uint8_t state = atomic_load(&shared->state[i]);
+    if ((state & SENT) && !(state & GOT)) missing++;
+  }
+  if (missing > most) {
+    fprintf(stderr, "%s: messages were lost\n", mode->name);
+    exit(1);
+  }
+}
+
+/* ---- a mode ------------------------------------------------------------ */
+
+static void open_mode(const struct mode *m) {
+  mode = m;
+  kills[0] = kills[1] = 0;
+  madvise(shared, sizeof *shared, MADV_REMOVE);
+  memset(shared, 0, offsetof(struct shared, state));
+  atomic_store(&shared->victim, NOBODY);
+  atomic_store(&shared->births[PROBE], 1);
+  if (m->check != NULL) make_names();
+  int err = ux_segment_create(&segment, NULL, 0600, &m->options);
+  if (err != 0) complain("create", 0, err);
+  for (int i = 0; i < WORKERS; i++)
+    if (m->bodies[i] != NULL) begin(i);
+  expect_progress(NOBODY);
+}
+
+static void close_mode(void) {
+  for (int i = 0; i < WORKERS; i++)
+    if (pids[i] > 0) end_worker(i);
+  check_ids(mode->drain());
+  ux_segment_detach(&segment);
+}
+
+static void tell_mode(void) {
+  printf("%-9s %9llu messages, %llu kills",
+         mode->name,
+         (unsigned long long)atomic_load(&shared->next_id),
+         (unsigned long long)(kills[0] + kills[1]));
+}
+
+#endif
