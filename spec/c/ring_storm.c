@@ -53,6 +53,7 @@ static struct {
 
 static void note_hit(int which) {
   const char *name = atomic_load(&shared->hit[which].name);
+  if (name == NULL) return;
   for (int i = 0; i < 2 * NAMES; i++) {
     if (tally[i].name != NULL && !is_name(tally[i].name, name)) continue;
     tally[i].name = name;
