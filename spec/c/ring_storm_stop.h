@@ -164,17 +164,27 @@ static void expect_filled(int i, uint32_t index) {
     i, index, capacity - ROOM, capacity, "is stopped, and room is not used");
 }
 
+static void expect_no_stuck(int i) {
+  if (count_stuck(i) > 0) give_up("is stopped, and others are stuck", i);
+}
+
+/* Who asked waits for it; the others go on, or have filled what room there is
+   behind its request. */
+static void expect_served(int i) {
+  if (count_stuck(i) > 1) expect_filled(i, 0);
+}
+
 /* Producers' lock: what is there can be got. Consumers': room can be used. */
 static void expect_others(int i, int holds) {
   enum ux_segment_kind kind = mode->options.kind;
-  bool is_service = kind == UX_SEGMENT_SERVICE;
-  int most = is_service && holds == HOLDS_TAKEN ? 1 : 0;
-  if (holds == 0 || most > 0) {
-    if (count_stuck(i) > most) give_up("is stopped, and others are stuck", i);
+  if (holds == 0) {
+    expect_no_stuck(i);
   } else if (kind == UX_SEGMENT_DUPLEX) {
     expect_emptied(i, (uint32_t)i);
   } else if (kind == UX_SEGMENT_SPSC) {
     i == 0 ? expect_emptied(i, 0) : expect_filled(i, 0);
+  } else if (kind == UX_SEGMENT_SERVICE) {
+    if (holds == HOLDS_TAKEN) expect_served(i);
   } else if (kind == UX_SEGMENT_QUEUE) {
     if (holds == HOLDS_PUT) expect_emptied(i, 0);
     if (holds == HOLDS_GET || holds == HOLDS_TAKEN) expect_filled(i, 0);
@@ -274,6 +284,8 @@ static void stay_stopped(const struct job *j, int seconds) {
 }
 
 static void run_job(struct job *j, const struct mode *m, int seconds) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   new_shared();
   srand((unsigned)ux_clock_now());
   open_mode(m);
@@ -313,9 +325,15 @@ static void learn_steps(const struct mode *m) {
 }
 
 static void await_job(void) {
-  int status;
-  if (wait(&status) < 0) return;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) exit(1);
+  for (int status;;) {
+    pid_t pid = wait(&status);
+    if (pid < 0) exit(1);
+    for (int i = 0; i < job_count; i++) {
+      if (jobs[i].pid != pid) continue;
+      if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) exit(1);
+      return;
+    }
+  }
 }
 
 static void tell_jobs(const struct mode *m, int seconds) {
@@ -353,6 +371,7 @@ static void stop_at_steps(const struct mode *m, int seconds) {
     if (i >= AT_ONCE) await_job();
     pid_t pid = fork();
     if (pid == 0) run_job(&jobs[i], m, seconds);
+    jobs[i].pid = pid;
   }
   for (int i = 0; i < job_count && i < AT_ONCE; i++) await_job();
   tell_jobs(m, seconds);

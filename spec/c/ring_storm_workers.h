@@ -112,11 +112,11 @@ static void lend(void) {
 
 /* ---- a producer whose children use the ring too, and are killed -------- */
 
-static void send_some_and_die(struct ux_ring *r, int count) {
+static void send_some_and_die(struct ux_ring *r, int count, pid_t parent) {
   struct message m;
   is_spare = true;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() == 1) _exit(0);
+  if (getppid() != parent) _exit(0);
   for (int i = 0; i < count; i++) {
     size_t n = make(&m);
     if (ux_ring_put(r, &m, n, 0) != 0) break; /* behind a loan, perhaps */
@@ -129,12 +129,13 @@ static void send_some_and_die(struct ux_ring *r, int count) {
 static void produce_forking(void) {
   struct ux_ring r;
   struct lent l;
+  pid_t us = getpid();
   start(&r, 0);
   for (int i = 0;; i++) {
     bool is_lending = i % 2 == 1;
     if (is_lending) reserve(&r, &l);
     pid_t child = fork();
-    if (child == 0) send_some_and_die(&r, i % 5);
+    if (child == 0) send_some_and_die(&r, i % 5, us);
     if (child > 0) waitpid(child, NULL, 0);
     if (is_lending) commit(&r, &l);
     for (int k = 0; k < 10; k++) send_one(&r);
