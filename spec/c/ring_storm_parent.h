@@ -27,7 +27,22 @@ static void end_all(void) {
     if (pids[k] > 0) kill(pids[k], SIGKILL);
 }
 
+/* What the kernel says of a worker: running, asleep and where, a zombie. */
+static void tell_state(int i) {
+  char path[64], line[512] = "";
+  const char *files[] = {"stat", "wchan", "syscall"};
+  for (int k = 0; k < 3; k++) {
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pids[i], files[k]);
+    FILE *f = fopen(path, "r");
+    if (f == NULL) continue;
+    if (fgets(line, sizeof line, f) != NULL)
+      fprintf(stderr, "  worker %d %s: %.60s\n", i, files[k], line);
+    fclose(f);
+  }
+}
+
 static void give_up(const char *what, int i) {
+  tell_state(i);
   const char *hit = atomic_load(&shared->hit[0].name);
   fprintf(stderr,
           "%s: worker %d %s (last hit at '%s')\n",
@@ -71,14 +86,83 @@ static void end_worker(int i) {
   bury_orphans();
 }
 
+/* ---- patience ---------------------------------------------------------- */
+
+/* Nobody is stuck who only waits for a processor on a busy machine: what all
+   wait for that together (of /proc/PID/schedstat) is not counted. */
+struct watch {
+  int64_t begun;
+  bool is_late;
+  struct share {
+    int64_t ran, waited;
+  } before[WORKERS + 1]; /* since it was late; the last one is the parent */
+};
+
+static int64_t slowest; /* with the waits for processors */
+
+static pid_t pid_of(int i) {
+  return i < WORKERS ? pids[i] : getpid();
+}
+
+static struct share share_of(int i) {
+  char path[64];
+  long long ran = 0, waited = 0;
+  snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid_of(i));
+  FILE *f = fopen(path, "r");
+  if (f == NULL || fscanf(f, "%lld %lld", &ran, &waited) != 2) ran = 0;
+  if (f != NULL) fclose(f);
+  return (struct share){ran, waited};
+}
+
+static bool is_runnable(int i) {
+  char path[64], line[256] = "";
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid_of(i));
+  FILE *f = fopen(path, "r");
+  if (f == NULL) return false;
+  const char *name_end = fgets(line, sizeof line, f);
+  name_end = name_end != NULL ? strrchr(line, ')') : NULL;
+  fclose(f);
+  return name_end != NULL && name_end[1] != '\0' && name_end[2] == 'R';
+}
+
+static int64_t starved(const struct watch *w, int64_t elapsed) {
+  int64_t sum = 0;
+  for (int i = 0; i <= WORKERS; i++) {
+    if (pid_of(i) <= 0) continue;
+    struct share now = share_of(i);
+    int64_t waits = i < WORKERS && is_runnable(i)
+                      ? elapsed - (now.ran - w->before[i].ran)
+                      : now.waited - w->before[i].waited;
+    if (waits > 0) sum += waits;
+  }
+  return sum;
+}
+
+static struct watch watch(void) {
+  return (struct watch){.begun = ux_clock_now()};
+}
+
+#define MOST (30 * UX_NS_PER_S) /* whatever the machine does */
+
+/* Pauses for a little. True: it took too long, `more` ns more than usual. */
+static bool is_over(struct watch *w, int64_t more) {
+  int64_t elapsed = ux_clock_now() - w->begun;
+  if (elapsed > slowest) slowest = elapsed;
+  if (!w->is_late && elapsed > patience / 4) {
+    for (int i = 0; i <= WORKERS; i++) w->before[i] = share_of(i);
+    w->is_late = true;
+  }
+  pause_for(w->is_late ? UX_NS_PER_S / 200 : 50000);
+  if (elapsed <= patience + more) return false;
+  return elapsed > MOST || elapsed > patience + more + starved(w, elapsed);
+}
+
 /* ---- what must be so --------------------------------------------------- */
 
 static void expect_more(_Atomic uint64_t *count, uint64_t before, int i) {
-  int64_t end = ux_clock_now() + patience;
-  while (atomic_load(count) == before) {
-    if (ux_clock_now() > end) give_up("is stuck", i);
-    pause_for(50000);
-  }
+  struct watch w = watch();
+  while (atomic_load(count) == before)
+    if (is_over(&w, 0) && atomic_load(count) == before) give_up("is stuck", i);
 }
 
 /* Everybody (but one, or NOBODY) gets further. */
@@ -143,10 +227,12 @@ static void close_mode(void) {
 }
 
 static void tell_mode(void) {
-  printf("%-9s %9llu messages, %llu kills",
+  printf("%-9s %9llu messages, %llu kills, all went on after at most %d ms",
          mode->name,
          (unsigned long long)atomic_load(&shared->next_id),
-         (unsigned long long)(kills[0] + kills[1]));
+         (unsigned long long)(kills[0] + kills[1]),
+         (int)(slowest / 1000000));
+  slowest = 0;
 }
 
 #endif

@@ -121,21 +121,23 @@ static int held_by(int i) {
 
 /* ---- what goes on nevertheless ----------------------------------------- */
 
+static int count_alike(int i, const uint64_t *before) {
+  int alike = 0;
+  for (int k = 0; k < WORKERS; k++)
+    if (mode->bodies[k] != NULL && k != i)
+      alike += atomic_load(&shared->progress[k]) == before[k];
+  return alike;
+}
+
 /* How many of the others do not, for a second. */
 static int count_stuck(int i) {
   uint64_t before[WORKERS];
-  int64_t end = ux_clock_now() + patience;
-  int stuck;
+  struct watch w = watch();
   for (int k = 0; k < WORKERS; k++)
     before[k] = atomic_load(&shared->progress[k]);
-  do {
-    stuck = 0;
-    pause_for(UX_NS_PER_S / 50);
-    for (int k = 0; k < WORKERS; k++)
-      if (mode->bodies[k] != NULL && k != i)
-        stuck += atomic_load(&shared->progress[k]) == before[k];
-  } while (stuck > 0 && ux_clock_now() < end);
-  return stuck;
+  while (count_alike(i, before) > 0 && !is_over(&w, 0)) {
+  }
+  return count_alike(i, before);
 }
 
 static uint64_t used(uint32_t index) {
@@ -147,11 +149,9 @@ static uint64_t used(uint32_t index) {
 
 static void expect_used(int i, uint32_t index, uint64_t from, uint64_t to,
                         const char *what) {
-  int64_t end = ux_clock_now() + patience;
-  for (uint64_t n = used(index); n < from || n > to; n = used(index)) {
-    if (ux_clock_now() > end) give_up(what, i);
-    pause_for(UX_NS_PER_S / 100);
-  }
+  struct watch w = watch();
+  for (uint64_t n = used(index); n < from || n > to; n = used(index))
+    if (is_over(&w, 0)) give_up(what, i);
 }
 
 static void expect_emptied(int i, uint32_t index) {
@@ -195,19 +195,18 @@ static void expect_others(int i, int holds) {
 
 #define PROBE_NS (UX_NS_PER_S / 10)
 
-static void expect_deadline(int64_t began, int err, const char *what) {
+static void expect_deadline(struct watch *w, int err, const char *what) {
   bool is_right = err == 0 || err == ETIMEDOUT || err == EBUSY;
   if (!is_right) complain(what, 0, err);
-  if (ux_clock_now() - began > PROBE_NS + patience)
-    complain("a deadline was missed", 0, err);
+  if (is_over(w, PROBE_NS)) complain("a deadline was missed", 0, err);
 }
 
 static void probe_put(struct ux_ring *r) {
   struct message m;
-  int64_t began = ux_clock_now();
+  struct watch w = watch();
   size_t n = make(&m);
   int err = ux_ring_send(r, &m, n, PROBE_NS);
-  expect_deadline(began, err, "a newcomer's put");
+  expect_deadline(&w, err, "a newcomer's put");
   if (err != 0) atomic_fetch_sub(&shared->numbers[PROBE], 1);
   if (err == 0) was_sent(&m);
 }
@@ -215,9 +214,9 @@ static void probe_put(struct ux_ring *r) {
 static void probe_get(struct ux_ring *r) {
   struct message m;
   struct ux_ring_message got;
-  int64_t began = ux_clock_now();
+  struct watch w = watch();
   int err = ux_ring_receive(r, &m, sizeof m, &got, PROBE_NS);
-  expect_deadline(began, err, "a newcomer's get");
+  expect_deadline(&w, err, "a newcomer's get");
   if (err == 0) was_got(&m, got.length, 0, 0);
 }
 
