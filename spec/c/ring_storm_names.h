@@ -142,6 +142,13 @@ static void check_names(void) {
   }
 }
 
+/* Without a look at what becomes of it: something else has failed. */
+static void sweep_names(void) {
+  for (int i = 0; i < NAMED && names[i][0] != '\0'; i++)
+    ux_segment_unlink(names[i]);
+  if (names_directory[0] != '\0') rmdir(names_directory);
+}
+
 /* Everything is gone that was made; what has no name is gone by itself. */
 static bool drain_names(void) {
   char prefix[64];

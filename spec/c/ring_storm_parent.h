@@ -24,7 +24,7 @@ static void begin(int i) {
 
 static void end_all(void) {
   for (int k = 0; k < WORKERS; k++)
-    if (pids[k] > 0) kill(pids[k], SIGKILL);
+    if (pids[k] > 0 && kill(pids[k], SIGKILL) == 0) waitpid(pids[k], NULL, 0);
 }
 
 /* What the kernel says of a worker: running, asleep and where, a zombie. */
@@ -51,6 +51,7 @@ static void give_up(const char *what, int i) {
           what,
           hit != NULL ? hit : "");
   end_all();
+  sweep_names();
   _exit(1);
 }
 
