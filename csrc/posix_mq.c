@@ -54,7 +54,7 @@ static struct queue *check_queue(lua_State *L) {
 }
 
 static int fail(lua_State *L, int err, const char *call, const char *name) {
-  return ux_fail(L, err, call, name[0] != '\0' ? name : NULL);
+  return ux_posix_name_fail(L, err, call, name);
 }
 
 static int fd_of(mqd_t mq) {

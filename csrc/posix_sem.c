@@ -61,7 +61,7 @@ static struct semaphore *check_semaphore(lua_State *L) {
 
 static int fail(lua_State *L, int err, const char *call,
                 const struct semaphore *s) {
-  return ux_fail(L, err, call, s->name[0] != '\0' ? s->name : NULL);
+  return ux_posix_name_fail(L, err, call, s->name);
 }
 
 /* ---- named ------------------------------------------------------------- */

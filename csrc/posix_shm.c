@@ -41,7 +41,7 @@ static struct shm *check_shm(lua_State *L) {
 }
 
 static int fail(lua_State *L, int err, const char *call, const struct shm *s) {
-  return ux_fail(L, err, call, s->name[0] != '\0' ? s->name : NULL);
+  return ux_posix_name_fail(L, err, call, s->name);
 }
 
 /* ---- size -------------------------------------------------------------- */
