@@ -51,7 +51,7 @@ static pid_t start(void (*body)(void)) {
 }
 
 static void kill_now(pid_t pid) {
-  int status;
+  int status = 0;
   CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
   CHECK(WIFSIGNALED(status));
 }

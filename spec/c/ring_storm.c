@@ -31,6 +31,7 @@ static void storm(const struct mode *m, int rounds) {
     pause_for(rand() % 300000);
     end_worker(i);
     if (k % 4 == 0) expect_without(i);
+    if (k % 8 == 1) ux_segment_reap(&segment);
     begin(i);
     expect_progress(NOBODY);
     if (k % 4 == 0) expect_all();
