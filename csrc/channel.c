@@ -558,13 +558,14 @@ static void describe(lua_State *L, const void *self) {
 }
 
 /* The doorbell, made when it is first asked for; it rings once then, so that
-   one looks what is there already. -1 when that fails. */
+   one looks what is there already. Of a service it is its servers', for
+   requests. -1 when that fails. */
 static int fileno_of(const void *self) {
   struct ux_channel *c = (struct ux_channel *)self;
   int fd = -1;
-  if (c->in == NULL) return -1;
-  if (ux_ring_bell(c->in, UX_RING_GET, &fd) != 0) return -1;
-  return fd;
+  bool is_service = c->segment.options.kind == UX_SEGMENT_SERVICE;
+  struct ux_ring *ring = is_service ? &c->rings[0] : c->in;
+  return ux_ring_bell(ring, UX_RING_GET, &fd) == 0 ? fd : -1;
 }
 
 static bool is_buffered(const void *self) {

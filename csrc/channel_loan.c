@@ -198,6 +198,7 @@ not check it first and use it then, without a copy.
 @function Channel:peek
 @tparam[opt] number timeout seconds
 @treturn[1] Region
+@treturn[1] string `"bytes"` of a string, `"value"` of what `codec.decode` gives
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno, as of `receive`; ENOTSUP (a broadcast that drops or
@@ -213,7 +214,8 @@ static int l_peek(lua_State *L) {
   if (err != 0) return ux_channel_fail(L, c, err, "peek");
   c->lost += g.message.lost;
   open_view(r, g.message.data, g.message.length, g.message.position);
-  return 1;
+  lua_pushstring(L, g.message.mark == UX_CHANNEL_VALUE ? "value" : "bytes");
+  return 2;
 }
 
 /***

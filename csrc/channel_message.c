@@ -557,8 +557,14 @@ static int l_bound_send(lua_State *L) {
   return send_value(L, bound(L), 1);
 }
 
+/* Of a for loop, which calls it with two arguments, no error may look like the
+   end. */
 static int l_bound_receive(lua_State *L) {
-  return receive_value(L, bound(L), 1);
+  bool is_loop = lua_gettop(L) == 2 && lua_isnil(L, 1);
+  int n = receive_value(L, bound(L), 1);
+  if (!is_loop || n == 1 || lua_tointeger(L, -1) == EPIPE) return n;
+  lua_pop(L, 1);
+  return lua_error(L);
 }
 
 static int bind(lua_State *L, lua_CFunction fn) {
@@ -578,7 +584,9 @@ static int l_sender(lua_State *L) {
 }
 
 /***
-A function that receives: `receive(timeout)`, faster than the method.
+A function that receives: `receive(timeout)`, faster than the method. A loop
+`for value in ch:receiver()` ends at a nil that was sent, and when the channel
+is shut down or the other end gone; any other error is raised.
 @function Channel:receiver
 @treturn function
 */

@@ -143,6 +143,7 @@ The same semaphore may be opened more than once; each is closed for itself.
 @tparam string|nil name nil makes a new one with a name of its own
 @tparam[opt] table options
 @treturn[1] Semaphore
+@treturn[1] boolean whether this call made it
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT, EEXIST, EACCES (permissions; a second
@@ -166,7 +167,8 @@ static int l_open(lua_State *L) {
   s->head.open = true;
   s->is_temporary = o.temporary && is_new;
   if (is_new) fix_mode(s->name, o.mode);
-  return 1;
+  lua_pushboolean(L, is_new);
+  return 2;
 }
 
 /***

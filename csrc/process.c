@@ -343,22 +343,31 @@ static int exit_code(lua_State *L, int index) {
   return lua_isboolean(L, index) && !lua_toboolean(L, index);
 }
 
-/* The function and its arguments fill the stack from index 1. */
+static void complain(lua_State *L, int index) {
+  const char *message = lua_tostring(L, index);
+  fprintf(stderr, "%s\n", message ? message : "error in a forked child");
+}
+
+/* The function and its arguments fill the stack from index 1. nil and a message
+   is how this library says that something failed. */
 _Noreturn static void run_child(lua_State *L) {
   lua_pushcfunction(L, with_traceback);
   lua_insert(L, 1);
-  int failed = lua_pcall(L, lua_gettop(L) - 2, 1, 1) != LUA_OK;
-  if (failed) {
-    const char *message = lua_tostring(L, -1);
-    fprintf(stderr, "%s\n", message ? message : "error in a forked child");
+  int status = lua_pcall(L, lua_gettop(L) - 2, 2, 1);
+  if (status != LUA_OK) {
+    complain(L, -1);
+    leave(L, 1);
   }
-  leave(L, failed ? 1 : exit_code(L, -1));
+  bool has_failed = lua_isnil(L, -2) && lua_isstring(L, -1);
+  if (has_failed) complain(L, -1);
+  leave(L, has_failed ? 1 : exit_code(L, -2));
 }
 
 /***
 Forks. The child calls the function, then leaves without finalizers or atexit:
-with the integer it returned, 0 for true or nothing, 1 for false or after an
-error, whose traceback goes to standard error. What is in the buffers of Lua's
+with the integer it returned, 0 for true or nothing, 1 for false, for nil and a
+message, or after an error; the message, or the error's traceback, goes to
+standard error. What is in the buffers of Lua's
 files is written before, so that it does not come out twice; what the parent
 keeps back in a Stream stays the parent's. Objects made before the fork can be
 used on both sides; the child's collector only closes them.
