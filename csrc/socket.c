@@ -457,8 +457,9 @@ has to be that of the other side; `nodelay`, `keepalive` over TCP; `broadcast`;
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT (no such file, or host), ECONNREFUSED (nobody
-listens), EAGAIN (who knows names cannot be reached), EACCES, EPROTOTYPE (another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT,
-ENETUNREACH, EHOSTUNREACH, EMFILE
+listens), EAGAIN (who knows names cannot be reached), EACCES, EPROTOTYPE
+(another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT, ENETUNREACH,
+EHOSTUNREACH, EMFILE
 @see connect(2)
 @see unix(7)
 */
