@@ -457,8 +457,9 @@ has to be that of the other side; `nodelay`, `keepalive` over TCP; `broadcast`;
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT (no such file, or host), ECONNREFUSED (nobody
-listens), EAGAIN (who knows names cannot be reached), EACCES, EPROTOTYPE (another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT,
-ENETUNREACH, EHOSTUNREACH, EMFILE
+listens), EAGAIN (who knows names cannot be reached), EACCES, EPROTOTYPE
+(another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT, ENETUNREACH,
+EHOSTUNREACH, EMFILE
 @see connect(2)
 @see unix(7)
 */
@@ -470,11 +471,11 @@ static int l_connect(lua_State *L) {
   lua_settop(L, 2);
   ux_check_options(L, 2, connect_schema, &o);
   if (o.timeout != 0 && !has_timeout) {
-    luaL_argcheck(L,
-                  lua_type(L, o.timeout) == LUA_TNUMBER &&
-                    lua_tonumber(L, o.timeout) >= 0,
-                  2,
-                  "option 'timeout': a number of seconds >= 0 expected");
+    luaL_argcheck(
+      L,
+      lua_type(L, o.timeout) == LUA_TNUMBER && lua_tonumber(L, o.timeout) >= 0,
+      2,
+      "option 'timeout': timeout must be a number of seconds >= 0");
     deadline = ux_check_deadline(L, o.timeout);
   }
   int type = types[o.type];

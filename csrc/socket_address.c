@@ -115,18 +115,25 @@ static bool read_numbers(const char *host, const char *port,
 }
 
 /* Releases the lookup if a handler raises while it is waited for. */
+struct held_lookup {
+  struct ux_lookup *it;
+};
+
 static const char lookup_name[] = "unixipc lookup";
 
+static void release(struct held_lookup *l) {
+  if (l->it != NULL) ux_lookup_release(l->it);
+  l->it = NULL;
+}
+
 static int l_lookup_gc(lua_State *L) {
-  struct ux_lookup **l = luaL_checkudata(L, 1, lookup_name);
-  if (*l != NULL) ux_lookup_release(*l);
-  *l = NULL;
+  release(luaL_checkudata(L, 1, lookup_name));
   return 0;
 }
 
-static struct ux_lookup **new_lookup(lua_State *L) {
-  struct ux_lookup **l = lua_newuserdatauv(L, sizeof *l, 0);
-  *l = NULL;
+static struct held_lookup *new_lookup(lua_State *L) {
+  struct held_lookup *l = lua_newuserdatauv(L, sizeof *l, 0);
+  l->it = NULL;
   ux_set_finalizer(L, lookup_name, l_lookup_gc);
   return l;
 }
@@ -135,19 +142,18 @@ static void look_up_name(lua_State *L, const char *host, const char *port,
                          const struct addrinfo *hints,
                          struct ux_deadline *deadline,
                          struct ux_addresses *out) {
-  struct ux_lookup **l = new_lookup(L);
-  out->err = ux_lookup_start(host, port, hints, l);
+  struct held_lookup *l = new_lookup(L);
+  out->err = ux_lookup_start(host, port, hints, &l->it);
   if (out->err != 0) return;
   do {
-    out->err = ux_wait_fd(L, ux_lookup_fd(*l), POLLIN, deadline);
+    out->err = ux_wait_fd(L, ux_lookup_fd(l->it), POLLIN, deadline);
   } while (out->err == EINTR);
   if (out->err == 0) {
     const struct addrinfo *found;
-    int err, problem = ux_lookup_result(*l, &found, &err);
+    int err, problem = ux_lookup_result(l->it, &found, &err);
     take_result(problem, err, found, out);
   }
-  ux_lookup_release(*l);
-  *l = NULL;
+  release(l);
 }
 
 static void look_up(lua_State *L, const struct inet_options *o,

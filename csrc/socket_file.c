@@ -81,9 +81,10 @@ static int lock_directory(const char *path) {
 
 /* Moves the path away, looks at what was moved, and removes it if it is the
    dead one. A server that knows nothing of our lock may have put a new one
-   there just before: then it is put back. While fd is open no other file has its number. And it is asked
-   once more: a server in the middle of bind(2) has a file already and no
-   socket yet, but it holds the directory, which the rename waited for. */
+   there just before: then it is put back. While fd is open no other file has
+   its number. And it is asked once more: a server in the middle of bind(2) has
+   a file already and no socket yet, but it holds the directory, which the
+   rename waited for. */
 static int remove_dead(const char *path, int fd, const struct stat *dead) {
   char aside[UX_SOCKET_PATH_MAX + 64];
   struct stat moved;

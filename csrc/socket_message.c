@@ -87,8 +87,8 @@ any other way of reading drops the descriptors.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: EBADF (an integer that is not open, or the stream not
-for writing; nothing was sent), EINVAL (more than 253), EPIPE, ETIMEDOUT, ETOOMANYREFS (too many under
-way), EMSGSIZE, ENOTSOCK
+for writing; nothing was sent), EINVAL (more than 253), EPIPE, ETIMEDOUT,
+ETOOMANYREFS (too many under way), EMSGSIZE, ENOTSOCK
 @treturn[2] integer bytes that went out; when it is not 0 the descriptors went
 out with them
 @see unix(7)

@@ -389,7 +389,7 @@ that was sent before over UDP), ENOTCONN
 static int l_receive(lua_State *L) {
   struct ux_packet *p = check_packet(L);
   struct ux_deadline deadline = ux_socket_deadline(L, 2, &p->head);
-  struct arrival a;
+  struct arrival a = {.length = 0};
   size_t room = check_room(L, 3, p);
   int err = receive(L, p, &room, false, &a, &deadline);
   if (err != 0) return ux_socket_fail(L, err, "recv");

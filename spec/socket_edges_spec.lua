@@ -24,7 +24,7 @@ end
 -- Calls fn, which blocks, while a handler does `action`.
 local function meanwhile(action, fn)
   return signals.with_handler(SIG, action, function()
-    local timer <close> = signals.soon(SIG)
+    local _ <close> = signals.soon(SIG)
     return fn()
   end)
 end

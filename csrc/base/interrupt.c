@@ -240,8 +240,8 @@ static bool has_new_hook(const struct state *s) {
   return is_new_hook(s, their_hook(s));
 }
 
-/* Looks once: a hook that is set meanwhile, which is so where signals are let in,
-   must not be taken for one that was known. */
+/* Looks once: where signals are let in, a hook that one sets meanwhile must not
+   be taken for one that was known. */
 bool ux_interrupt_pending(lua_State *L) {
   struct state *s = get_state(L);
   struct hook now = their_hook(s);

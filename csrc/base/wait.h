@@ -18,10 +18,10 @@ int ux_wait_fds(lua_State *L, struct pollfd *fds, nfds_t count,
 int ux_wait_fd(lua_State *L, int fd, short events,
                struct ux_deadline *deadline);
 
-/* The same, and lets `call` sleep itself where it can, which costs half as much:
-   it makes a system call on the descriptor that may block, and returns 0 or the
-   errno; it must not touch L. 0: it was made, and has done something; EAGAIN:
-   it is worth another try. */
+/* The same, and lets `call` sleep itself where it can, which costs half as
+   much: it makes a system call on the descriptor that may block, and returns 0
+   or the errno; it must not touch L. 0: it was made, and has done something;
+   EAGAIN: it is worth another try. */
 int ux_wait_fd_call(lua_State *L, int (*call)(void *arg), void *arg, int fd,
                     short events, struct ux_deadline *deadline);
 
