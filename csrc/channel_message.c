@@ -188,8 +188,7 @@ static int send_value(lua_State *L, struct ux_channel *c, int arg) {
   };
   int err = put(L, &s, arg + 1);
   if (err != 0)
-    return ux_channel_fail_message(
-      L, c, err, "send", s.bytes.length, c->out);
+    return ux_channel_fail_message(L, c, err, "send", s.bytes.length, c->out);
   lua_pushboolean(L, 1);
   return 1;
 }

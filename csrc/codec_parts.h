@@ -23,4 +23,7 @@ int ux_codec_push_to(lua_State *L, int index);
    is none of this id. */
 bool ux_codec_push_from(lua_State *L, int id);
 
+/* The function of the module. */
+int ux_codec_register(lua_State *L);
+
 #endif

@@ -17,13 +17,6 @@ local function ended(child, code)
   child:close()
 end
 
-local function closer(...)
-  local list = {...}
-  return setmetatable({}, {__close = function()
-    for _, object in ipairs(list) do object:close() end
-  end})
-end
-
 -- One call for the three types: the bytes of a message, or of a stream what is
 -- there.
 local function receive(s, timeout)
@@ -46,7 +39,7 @@ local function connected(kind, options)
   local listener = assert(socket.listen(path, all))
   local client = assert(socket.connect(path, {type = kind}, WAIT))
   local server = assert(listener:accept(WAIT))
-  return client, server, closer(client, server, listener), path, listener
+  return client, server, t.closer(client, server, listener), path, listener
 end
 
 for _, kind in ipairs(TYPES) do
@@ -55,7 +48,7 @@ for _, kind in ipairs(TYPES) do
       .. "GV:socket_generic_test_cases.cc:SendmsgRecvmsg16KB carries 10 and 16 "
       .. "KiB", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         for _, n in ipairs {1, 10240, 16384} do
           local bytes = ("s"):rep(n)
           send(a, bytes, 0)
@@ -68,7 +61,7 @@ for _, kind in ipairs(TYPES) do
       .. "GV:socket_generic_test_cases.cc:GetSockoptProtocol says what it is",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         assert.same({({stream = 1, datagram = 2, seqpacket = 5})[kind], 1, 0},
           {a:option "type", a:option "domain", a:option "protocol"})
         assert.equal(0, a:option "error")
@@ -79,7 +72,7 @@ for _, kind in ipairs(TYPES) do
       .. "GV:socket_generic_test_cases.cc:GetSndBufSucceeds LTP:setsockopt "
       .. "buffers are what they were set to", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         for _, name in ipairs {"send_buffer", "receive_buffer"} do
           assert.is_true(a:option(name) > 0)
           assert(a:set_option(name, 20000))
@@ -92,7 +85,7 @@ for _, kind in ipairs(TYPES) do
       .. "GV:socket_generic_test_cases.cc:SetGetRecvTimeout options come back",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         for _, case in ipairs {{"linger", 5}, {"linger", false},
           {"keepalive", true}, {"keepalive", false}, {"send_timeout", 1.5},
           {"receive_timeout", 2}, {"receive_timeout", 0},
@@ -106,7 +99,7 @@ for _, kind in ipairs(TYPES) do
 
     it("GV:socket_blocking.cc:RecvBlocks waits for the other side", function()
       local a, b = assert(socket.pair(kind))
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       local child = assert(process.fork(function()
         return receive(a, WAIT) == "come"
       end))
@@ -118,7 +111,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:socket_unix.cc:ShutdownRead GV:socket_unix.cc:ShutdownWrite the end "
       .. "one way, the other goes on", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         assert.is_true(a:shutdown "write")
         t.refused("EPIPE", send(a, "x", 0))
         send(b, "yet", 0)
@@ -132,7 +125,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:socket_unix.cc:SocketReopenFromProcfs cannot be opened by /proc: "
       .. "ENXIO", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         local _, _, code = io.open(("/proc/%d/fd/%d"):format(process.pid(),
           a:fileno()))
         assert.equal(errno.ENXIO, code)
@@ -141,7 +134,7 @@ for _, kind in ipairs(TYPES) do
     it("LTP:socketpair02 LTP:socket02 GV:socket_unix_cmsg.cc:"
       .. "CloexecDroppedWhenFDPassed none is a program's", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         local child <close> = assert(process.spawn({"sh", "-c",
           ("test -e /proc/self/fd/%d || test -e /proc/self/fd/%d"):format(
             a:fileno(), b:fileno())}))
@@ -151,14 +144,14 @@ for _, kind in ipairs(TYPES) do
     it("LTP:getsockname01 LTP:getpeername01#4 has no address, nor has the "
       .. "other side", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         assert.same({"", ""}, {a:local_address(), a:peer_address()})
       end)
 
     it("GV:socket_unix_peercred.cc:GetPeerCred knows who the other side is",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         local ids = process.ids()
         assert.same({ids.pid, ids.euid, ids.egid}, {a:peer_credentials()})
         assert.same({ids.pid, ids.euid, ids.egid}, {b:peer_credentials()})
@@ -169,13 +162,13 @@ for _, kind in ipairs(TYPES) do
       .. "PY:test_socket.py:testFDPassSimple passes descriptors", function()
         local a, b = assert(socket.pair(kind))
         local r, w = assert(ipc.pipe.open())
-        local _ <close> = closer(a, b, r, w)
+        local _ <close> = t.closer(a, b, r, w)
         assert(a:send_fds("two", {r, w}))
         local bytes, list = assert(b:receive_fds(nil, WAIT))
         assert.same({"two", 2}, {bytes, #list})
         list[2]:write "through both\n"
         assert.equal("through both", list[1]:read("l", WAIT))
-        local _ <close> = closer(list[1], list[2])
+        local _ <close> = t.closer(list[1], list[2])
       end)
 
     it("GV:socket_unix_cmsg.cc:FDPassInterspersed2 "
@@ -183,7 +176,7 @@ for _, kind in ipairs(TYPES) do
       .. "stay apart, and from what comes after them", function()
         local a, b = assert(socket.pair(kind))
         local r, w = assert(ipc.pipe.open())
-        local _ <close> = closer(a, b, r, w)
+        local _ <close> = t.closer(a, b, r, w)
         a:send_fds("with", {r})
         a:send_fds("also", {w})
         send(a, "plain", 0)
@@ -200,7 +193,7 @@ for _, kind in ipairs(TYPES) do
       .. "send_and_cancel descriptors that nobody took are closed", function()
         local a, b = assert(socket.pair(kind))
         local r, w = assert(ipc.pipe.open())
-        local _ <close> = closer(a, b, r)
+        local _ <close> = t.closer(a, b, r)
         a:send_fds("never read", {w})
         w:close()
         t.timed_out(r:read(1, 0))
@@ -213,7 +206,7 @@ for _, kind in ipairs(TYPES) do
       .. "Separate the sender may close its own at once", function()
         local a, b = assert(socket.pair(kind))
         local r, w = assert(ipc.pipe.open())
-        local _ <close> = closer(a, b, r)
+        local _ <close> = t.closer(a, b, r)
         a:send_fds("w", {w})
         w:close()
         local _, list = assert(b:receive_fds(nil, WAIT))
@@ -225,7 +218,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:socket_unix_cmsg.cc:ZeroFDPass a message without any is a message",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         assert(a:send_fds("none", {}))
         local bytes, list, cut = assert(b:receive_fds(nil, WAIT))
         assert.same({"none", {}, false}, {bytes, list, cut})
@@ -234,7 +227,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:socket_unix_cmsg.cc:BasicCredPass GV:socket_unix_cmsg.cc:SoPassCred "
       .. "each message tells who sent it", function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         b:set_option("passcred", true)
         local child = assert(process.fork(function() send(a, "mine", 0) end))
         local message = assert(b:receive_message(nil, WAIT))
@@ -247,7 +240,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:socket_unix_cmsg.cc:NoPassCred without being asked none are there",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         send(a, "x", 0)
         assert.is_nil(assert(b:receive_message(nil, WAIT)).credentials)
       end)
@@ -277,7 +270,7 @@ for _, kind in ipairs(TYPES) do
     it("GV:poll a pair can be written, and read when something is there",
       function()
         local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
+        local _ <close> = t.closer(a, b)
         local function events()
           local _, list = poll.wait({{a, "rw"}}, 0)
           return list and list[1]
@@ -443,7 +436,7 @@ for _, kind in ipairs(CONNECTED) do
         t.refused("ENOTSOCK", socket.from(file))
         t.refused("EBADF", socket.from(977))
         local r, w = assert(ipc.pipe.open())
-        local _ <close> = closer(r, w)
+        local _ <close> = t.closer(r, w)
         t.refused("ENOTSOCK", r:peer_credentials())
         t.refused("ENOTSOCK", r:option "type")
         t.refused("ENOTSOCK", w:send_fds("x", {}))
@@ -471,7 +464,7 @@ describe("A stream", function()
   it("GV:socket_stream.cc:SplitRecv GV:socket_stream.cc:CoalescedRecv has no "
     .. "boundaries", function()
       local a, b = assert(socket.pair())
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       a:write "one"
       a:write "two"
       assert.equal("on", b:read(2, 0))
@@ -481,7 +474,7 @@ describe("A stream", function()
   it("GV:socket_unix_unbound_stream.cc:SinglePeek looks without taking",
     function()
       local a, b = assert(socket.pair())
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       a:write "peeked"
       for _, n in ipairs {2, 6} do
         local message = assert(b:receive_message({peek = true, max = n}, 0))
@@ -493,7 +486,7 @@ describe("A stream", function()
   it("GV:socket_stream_blocking.cc:BlockPartialWriteClosed how far it came, "
     .. "then EPIPE", function()
       local a, b = assert(socket.pair())
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       local child = assert(process.fork(function()
         b:close()
         local _, _, code, done = a:write(("x"):rep(1 << 22))
@@ -511,7 +504,7 @@ describe("A stream", function()
   it("GV:socket_stream_blocking.cc:SendTimeout time runs out in the middle",
     function()
       local a, b = assert(socket.pair())
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       a:set_timeout(0.05)
       local done = t.timed_out(a:write(("x"):rep(1 << 22)))
       assert.is_true(done > 0)
@@ -522,7 +515,7 @@ describe("A stream", function()
   it("GV:socket_unix.cc:TIOCINQSucceeds available counts what is there",
     function()
       local a, b = assert(socket.pair())
-      local _ <close> = closer(a, b)
+      local _ <close> = t.closer(a, b)
       assert.equal(0, b:available())
       a:write "12345"
       assert.equal(5, b:available())
@@ -532,7 +525,7 @@ describe("A stream", function()
 
   it("PY:test_socket.py:SendfileUsingSendfileTest offset and count", function()
     local a, b = assert(socket.pair())
-    local _ <close> = closer(a, b)
+    local _ <close> = t.closer(a, b)
     local path = t.names.file("0123456789")
     for _, case in ipairs {{{}, "0123456789"}, {{offset = 3}, "3456789"},
       {{count = 4}, "0123"}, {{offset = 3, count = 4}, "3456"},
@@ -550,7 +543,7 @@ describe("A stream", function()
     .. "descriptor is not read with it", function()
       local a, b = assert(socket.pair())
       local r, w = assert(ipc.pipe.open())
-      local _ <close> = closer(a, b, r, w)
+      local _ <close> = t.closer(a, b, r, w)
       a:write "before"
       a:send_fds("with", {r})
       a:write "after"
@@ -564,7 +557,7 @@ describe("A stream", function()
 
   it("runs handlers while it waits, and goes on", function()
     local a, b = assert(socket.pair())
-    local _ <close> = closer(a, b)
+    local _ <close> = t.closer(a, b)
     local ran = 0
     local handler <close> = signals.handle("SIGUSR1", function()
       ran = ran + 1
@@ -576,165 +569,10 @@ describe("A stream", function()
   end)
 end)
 
-for _, kind in ipairs {"seqpacket", "datagram"} do
-  describe("Messages of type " .. kind, function()
-    it("GV:socket_non_stream.cc:SplitRecv GV:socket_non_stream.cc:SingleRecv "
-      .. "GV:socket_non_stream.cc:MsgTruncSameSize "
-      .. "GV:socket_non_stream.cc:MsgTruncNotFull one is one, cut or not",
-      function()
-        local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
-        for _, message in ipairs {"0123456789", "next", "", "last"} do
-          a:send(message)
-        end
-        assert.same({"012", 10}, {b:receive(0, 3)})
-        assert.same({"next"}, {b:receive(0, 4)})
-        assert.same({""}, {b:receive(0, 10)})
-        assert.same({"", 4}, {b:receive(0, 0)})
-        t.timed_out(b:receive(0))
-      end)
-
-    it("GV:socket_non_stream.cc:SinglePeek stays until it is taken", function()
-      local a, b = assert(socket.pair(kind))
-      local _ <close> = closer(a, b)
-      a:send "one"
-      a:send "two"
-      for _ = 1, 2 do
-        local m = assert(b:receive_message({peek = true, max = 2}, 0))
-        assert.same({"on", 3}, {m.bytes, m.length})
-      end
-      assert.same({"one", "two"}, {(b:receive(0)), (b:receive(0))})
-    end)
-
-    it("GV:socket_unix_non_stream.cc:FragmentedSendMsg as large as the buffer "
-      .. "lets it, whole", function()
-        local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
-        a:set_option("send_buffer", 200000)
-        local bytes = ("L"):rep(150000)
-        assert(a:send(bytes, 0))
-        assert.is_true(b:receive(0) == bytes)
-        t.refused("EMSGSIZE", a:send(("L"):rep(500000), 0))
-      end)
-
-    it("GV:socket_unix_non_stream.cc:SendTimeout waits for room, no longer "
-      .. "than it is told", function()
-        local a, b = assert(socket.pair(kind))
-        local _ <close> = closer(a, b)
-        local n = 0
-        while a:send(("m"):rep(1000), 0) do n = n + 1 end
-        assert.is_true(n > 0)
-        local seconds = t.took(function() t.timed_out(a:send("x", 0.03)) end)
-        assert.is_true(seconds >= 0.03)
-        for _ = 1, n do assert.equal(1000, #b:receive(0)) end
-        t.timed_out(b:receive(0))
-      end)
-  end)
-end
-
-describe("Datagrams", function()
-  it("GV:socket_unix_unbound_dgram.cc:BindConnect GV:socket_unix_unbound_dgram"
-    .. ".cc:DoubleConnect GV:socket_unix_unbound_dgram.cc:GetRemoteAddress to "
-    .. "one, then to another", function()
-      local one <close> = assert(socket.datagram(t.names.path()))
-      local two <close> = assert(socket.datagram(t.names.path()))
-      local from <close> = assert(socket.datagram(t.names.path()))
-      t.refused("ENOTCONN", from:peer_address())
-      t.refused("ENOTCONN", from:send "x")
-      for _, to in ipairs {one, two} do
-        assert(from:connect(to:local_address()))
-        assert.equal(to:local_address(), from:peer_address())
-        from:send "hello"
-        assert.same({"hello", from:local_address()}, {to:receive_from(0)})
-      end
-    end)
-
-  it("GV:socket_unix_unbound_dgram.cc:Sendto GV:socket_unix_unbound_dgram.cc:"
-    .. "ZeroWriteAllowed to any address, nothing too", function()
-      local to <close> = assert(socket.datagram(t.names.path()))
-      local from <close> = assert(socket.datagram())
-      for _, bytes in ipairs {"", "some"} do
-        assert(from:send_to(bytes, to:local_address()))
-        assert.same({bytes, ""}, {to:receive_from(0)})
-      end
-      t.refused("ENOENT", from:send_to("x", t.names.path()))
-      t.refused("ECONNREFUSED", from:send_to("x", "@" .. t.names.unique()))
-      t.refused("ECONNREFUSED", from:send_to("x", t.names.file ""))
-    end)
-
-  it("FBSD:unix_dgram.c:one2many many send to one, which tells them apart",
-    function()
-      local to <close> = assert(socket.datagram(t.names.path()))
-      local list = {}
-      for i = 1, 5 do
-        list[i] = assert(socket.datagram(t.names.path()))
-        list[i]:send_to("from " .. i, to:local_address())
-      end
-      for i = 1, 5 do
-        assert.same({"from " .. i, list[i]:local_address()},
-          {to:receive_from(0)})
-        list[i]:close()
-      end
-    end)
-
-  it("one that is connected takes from that one only: EPERM for others",
-    function()
-      local one <close> = assert(socket.datagram(t.names.path()))
-      local peer <close> = assert(socket.datagram(t.names.path()))
-      local other <close> = assert(socket.datagram(t.names.path()))
-      one:connect(peer:local_address())
-      t.refused("EPERM", other:send_to("x", one:local_address()))
-      assert(peer:send_to("y", one:local_address()))
-      assert.equal("y", (one:receive(0)))
-    end)
-
-  it("GV:socket_unix_dgram.cc:WriteOneSideClosed the receiver is gone: "
-    .. "ECONNREFUSED, and a new one can be had", function()
-      local path = t.names.path()
-      local to = assert(socket.datagram(path))
-      local from <close> = assert(socket.connect(path, {type = "datagram"}))
-      from:send "x"
-      to:close()
-      t.refused("ECONNREFUSED", from:send "x")
-      local again <close> = assert(socket.datagram(path))
-      t.refused("ENOTCONN", from:send "x") -- of the same name, not the same
-      assert(from:connect(path))
-      assert(from:send "x")
-      assert.equal("x", (again:receive(0)))
-    end)
-
-  it("GV:socket_unix_unbound_abstract.cc:GetSockNameFullLength "
-    .. "GV:socket_unix_unbound_filesystem.cc:GetSockNameLength names of every "
-    .. "length come back whole", function()
-      for _, n in ipairs {1, 50, 107} do
-        local name = "@" .. (t.names.unique() .. ("n"):rep(n)):sub(1, n)
-        local s = socket.datagram(name)
-        if s then -- one of a letter may be somebody's
-          assert.equal(name, s:local_address())
-          s:close()
-        end
-      end
-      local directory = t.names.directory()
-      local path = directory .. "/" .. ("p"):rep(107 - #directory - 1)
-      local s <close> = assert(socket.datagram(path))
-      assert.same({107, path}, {#path, s:local_address()})
-      t.refused("ENAMETOOLONG", socket.datagram(path .. "p"))
-    end)
-
-  it("LTP:send a socket that was closed raises", function()
-    local a, b = assert(socket.pair "datagram")
-    a:close()
-    t.raises("closed", a.send, a, "x")
-    t.raises("closed", a.receive, a)
-    t.raises("closed", a.option, a, "type")
-    b:close()
-  end)
-end)
-
 describe("PY:_test_multiprocessing.py:_TestConnection", function()
   it("messages of every size over a stream, in order", function()
     local a, b = assert(socket.pair())
-    local _ <close> = closer(a, b)
+    local _ <close> = t.closer(a, b)
     local child = assert(process.fork(function()
       a:close()
       for message in b:messages() do assert(b:send(message:upper())) end

@@ -54,6 +54,14 @@ function t.natively(name, fn)
   return (t.under_valgrind and busted.pending or busted.it)(name, fn)
 end
 
+--- For `local _ <close> = t.closer(one, other)`: closes them all.
+function t.closer(...)
+  local list = {...}
+  return setmetatable({}, {__close = function()
+    for _, object in ipairs(list) do object:close() end
+  end})
+end
+
 --- Waits until a child has ended, and leaves its status to be taken.
 function t.await_exit(child)
   local start = busted.monotime()
