@@ -138,11 +138,14 @@ model: ## the ring: all orders of steps of two or three, one killed
 	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_model
 	build/steps/spec/c/ring_model
 
+# ROUNDS in each of 17 modes; STOP seconds at each step, many at once.
 ROUNDS ?= 10000
-kill: ## the ring: killed and stopped at each step, then ROUNDS at random
+STOP ?= 5
+kill: ## the ring: killed, stopped at each step; ROUNDS kills at random a mode
 	@$(SUBMAKE) VARIANT=steps build/steps/spec/c/ring_storm
 	@$(SUBMAKE) build/release/spec/c/ring_storm
 	build/steps/spec/c/ring_storm steps
+	build/steps/spec/c/ring_storm stop $(STOP)
 	build/release/spec/c/ring_storm $(ROUNDS)
 
 fuzz: ## hostile bytes, FUZZ_SECONDS (60) for each, or SPEC=stem alone

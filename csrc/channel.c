@@ -45,7 +45,15 @@ static const char *kind_of(const struct ux_channel *c) {
   return ux_channel_kind(c->segment.options.kind);
 }
 
-int ux_channel_fail(lua_State *L, int err, const char *call) {
+static int fail_slots(lua_State *L, const struct ux_channel *c,
+                      const char *call) {
+  const char *words = lua_pushfstring(
+    L, "all %d slots are taken", (int)c->segment.options.slots);
+  return ux_fail_words(L, EUSERS, call, words);
+}
+
+int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
+                    const char *call) {
   switch (err) {
     case EPIPE: return ux_fail_words(L, err, call, "closed");
     case EAGAIN: return ux_fail_words(L, err, call, "full");
@@ -53,11 +61,23 @@ int ux_channel_fail(lua_State *L, int err, const char *call) {
     case ENOTSUP:
       return ux_fail_words(L, err, call, "not with this kind of channel");
     case EILSEQ: return ux_fail_words(L, err, call, "this is no value");
-    case EUSERS: return ux_fail_words(L, err, call, "all slots are taken");
+    case EUSERS: return fail_slots(L, c, call);
     case ECANCELED: return ux_fail_words(L, err, call, "the server died");
     case EBADMSG: return ux_fail_words(L, err, call, "the segment is damaged");
     default: return ux_fail(L, err, call, NULL);
   }
+}
+
+int ux_channel_fail_message(lua_State *L, const struct ux_channel *c, int err,
+                            const char *call, size_t length,
+                            const struct ux_ring *ring) {
+  if (err != EMSGSIZE) return ux_channel_fail(L, c, err, call);
+  const char *words =
+    lua_pushfstring(L,
+                    "a message of %I bytes; the longest has %I",
+                    (LUAI_UACINT)length,
+                    (LUAI_UACINT)ux_ring_limit(ring));
+  return ux_fail_words(L, err, call, words);
 }
 
 struct ux_channel *ux_check_channel(lua_State *L, int arg) {
@@ -256,15 +276,14 @@ static int open_rings(struct ux_channel *c) {
 /* The segment is attached, or not: err. Leaves the channel on the stack, or
    what ux_fail gives. */
 static int finish(lua_State *L, struct ux_channel *c, int err) {
-  const char *name = c->name[0] != '\0' ? c->name : NULL;
   if (err == EBADMSG)
     return ux_fail_words(L, err, "channel", ux_segment_explain());
-  if (err != 0) return ux_fail(L, err, "channel", name);
+  if (err != 0) return ux_posix_name_fail(L, err, "channel", c->name);
   c->head.open = true;
   err = open_rings(c);
   if (err == 0) return 1;
   leave(L, c);
-  return ux_channel_fail(L, err, "channel");
+  return ux_channel_fail(L, c, err, "channel");
 }
 
 static bool is_of_kind(const struct ux_channel *c, enum ux_segment_kind kind) {
@@ -420,7 +439,7 @@ static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
   enum ux_ring_start start = UX_RING_LAST;
   lua_Integer last = 0;
   if (c->segment.options.kind != UX_SEGMENT_BROADCAST)
-    return ux_channel_fail(L, ENOTSUP, "subscribe");
+    return ux_channel_fail(L, c, ENOTSUP, "subscribe");
   if (lua_isinteger(L, arg)) {
     last = lua_tointeger(L, arg);
     luaL_argcheck(L, last >= 0, arg, "a count >= 0 expected");
@@ -428,7 +447,7 @@ static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
     start = starts[luaL_checkoption(L, arg, "new", words)];
   }
   int err = ux_ring_subscribe(c->in, start, (uint64_t)last);
-  return err == 0 ? 1 : ux_channel_fail(L, err, "subscribe");
+  return err == 0 ? 1 : ux_channel_fail(L, c, err, "subscribe");
 }
 
 /***
@@ -461,7 +480,7 @@ Receives no more.
 static int l_unsubscribe(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   if (c->segment.options.kind != UX_SEGMENT_BROADCAST)
-    return ux_channel_fail(L, ENOTSUP, "unsubscribe");
+    return ux_channel_fail(L, c, ENOTSUP, "unsubscribe");
   ux_ring_unsubscribe(c->in);
   c->inbox_count = 0;
   lua_settop(L, 1);
@@ -500,7 +519,7 @@ still there, then EPIPE.
 static int l_shutdown(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   int err = ux_segment_close(&c->segment);
-  if (err != 0) return ux_channel_fail(L, err, "shutdown");
+  if (err != 0) return ux_channel_fail(L, c, err, "shutdown");
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -539,13 +558,14 @@ static void describe(lua_State *L, const void *self) {
 }
 
 /* The doorbell, made when it is first asked for; it rings once then, so that
-   one looks what is there already. -1 when that fails. */
+   one looks what is there already. Of a service it is its servers', for
+   requests. -1 when that fails. */
 static int fileno_of(const void *self) {
   struct ux_channel *c = (struct ux_channel *)self;
   int fd = -1;
-  if (c->in == NULL) return -1;
-  if (ux_ring_bell(c->in, UX_RING_GET, &fd) != 0) return -1;
-  return fd;
+  bool is_service = c->segment.options.kind == UX_SEGMENT_SERVICE;
+  struct ux_ring *ring = is_service ? &c->rings[0] : c->in;
+  return ux_ring_bell(ring, UX_RING_GET, &fd) == 0 ? fd : -1;
 }
 
 static bool is_buffered(const void *self) {

@@ -30,7 +30,7 @@ static int l_stats(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   struct ux_ring_stats s;
   int err = ux_ring_stats(&c->rings[0], &s);
-  if (err != 0) return ux_channel_fail(L, err, "stats");
+  if (err != 0) return ux_channel_fail(L, c, err, "stats");
   lua_createtable(L, 0, 11);
   set_integer(L, "capacity", s.capacity);
   set_integer(L, "used", s.used);

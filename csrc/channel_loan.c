@@ -56,8 +56,8 @@ static uint64_t position_of(const struct ux_region *r) {
   return (uint64_t)(r->detail - 1);
 }
 
-static int result(lua_State *L, int err, const char *call) {
-  if (err != 0) return ux_channel_fail(L, err, call);
+static int result(lua_State *L, const struct ux_channel *c, int err, const char *call) {
+  if (err != 0) return ux_channel_fail(L, c, err, call);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -92,14 +92,15 @@ static int l_reserve(lua_State *L) {
   lua_Integer length = luaL_checkinteger(L, 2);
   struct ux_deadline deadline = ux_check_deadline(L, 3);
   luaL_argcheck(L, length >= 0, 2, "length must be >= 0");
-  if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "reserve");
+  if (c->out == NULL) return ux_channel_fail(L, c, ENOTSUP, "reserve");
   struct ux_region *r = push_view(L, c, reserved);
   struct reserving s = {
     .call = {c, c->out, UX_RING_PUT, attempt_reserve},
     .length = (size_t)length,
   };
   int err = ux_channel_wait(L, &s.call, &deadline);
-  if (err != 0) return ux_channel_fail(L, err, "reserve");
+  if (err != 0)
+    return ux_channel_fail_message(L, c, err, "reserve", s.length, c->out);
   open_view(r, s.loan.data, s.loan.length, s.loan.position);
   return 1;
 }
@@ -130,7 +131,7 @@ static int l_commit(lua_State *L) {
   struct ux_ring_loan loan = loan_of(r);
   r->head.open = false;
   int err = ux_ring_commit(c->out, &loan, (size_t)length, UX_CHANNEL_BYTES);
-  return result(L, err, "commit");
+  return result(L, c, err, "commit");
 }
 
 /***
@@ -147,7 +148,7 @@ static int l_abort(lua_State *L) {
   struct ux_region *r = check_view(L, reserved);
   struct ux_ring_loan loan = loan_of(r);
   r->head.open = false;
-  return result(L, ux_ring_abort(c->out, &loan), "abort");
+  return result(L, c, ux_ring_abort(c->out, &loan), "abort");
 }
 
 /* ---- to receive -------------------------------------------------------- */
@@ -197,6 +198,7 @@ not check it first and use it then, without a copy.
 @function Channel:peek
 @tparam[opt] number timeout seconds
 @treturn[1] Region
+@treturn[1] string `"bytes"` of a string, `"value"` of what `codec.decode` gives
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno, as of `receive`; ENOTSUP (a broadcast that drops or
@@ -205,14 +207,15 @@ evicts)
 static int l_peek(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  if (c->in == NULL) return ux_channel_fail(L, ENOTSUP, "peek");
+  if (c->in == NULL) return ux_channel_fail(L, c, ENOTSUP, "peek");
   struct ux_region *r = push_view(L, c, peeked);
   struct peeking g = {.call = {c, c->in, UX_RING_GET, attempt_peek}};
   int err = ux_channel_wait(L, &g.call, &deadline);
-  if (err != 0) return ux_channel_fail(L, err, "peek");
+  if (err != 0) return ux_channel_fail(L, c, err, "peek");
   c->lost += g.message.lost;
   open_view(r, g.message.data, g.message.length, g.message.position);
-  return 1;
+  lua_pushstring(L, g.message.mark == UX_CHANNEL_VALUE ? "value" : "bytes");
+  return 2;
 }
 
 /***
@@ -229,7 +232,7 @@ static int l_release(lua_State *L) {
   struct ux_region *r = check_view(L, peeked);
   int err = ux_channel_let_go(L, c, c->in, &r->detail, ux_ring_release);
   r->head.open = false;
-  return result(L, err == ECANCELED ? EBADMSG : err, "release");
+  return result(L, c, err == ECANCELED ? EBADMSG : err, "release");
 }
 
 /***
@@ -246,10 +249,10 @@ static int l_give_back(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   struct ux_region *r = check_view(L, peeked);
   if (c->segment.options.kind != UX_SEGMENT_QUEUE)
-    return ux_channel_fail(L, ENOTSUP, "give_back");
+    return ux_channel_fail(L, c, ENOTSUP, "give_back");
   int err = ux_channel_let_go(L, c, c->in, &r->detail, ux_ring_untake);
   r->head.open = false;
-  return result(L, err == ECANCELED ? EBADMSG : err, "give_back");
+  return result(L, c, err == ECANCELED ? EBADMSG : err, "give_back");
 }
 
 const luaL_Reg ux_channel_loan_methods[] = {

@@ -179,7 +179,7 @@ static int put(lua_State *L, struct sending *s, int timeout_arg) {
 
 static int send_value(lua_State *L, struct ux_channel *c, int arg) {
   luaL_checkany(L, arg);
-  if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "send");
+  if (c->out == NULL) return ux_channel_fail(L, c, ENOTSUP, "send");
   if (lua_gettop(L) > arg) ux_check_deadline(L, arg + 1);
   lua_settop(L, arg + 1);
   struct sending s = {
@@ -187,7 +187,9 @@ static int send_value(lua_State *L, struct ux_channel *c, int arg) {
     .bytes = ux_channel_encode(L, c, arg, c->out),
   };
   int err = put(L, &s, arg + 1);
-  if (err != 0) return ux_channel_fail(L, err, "send");
+  if (err != 0)
+    return ux_channel_fail_message(
+      L, c, err, "send", s.bytes.length, c->out);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -260,7 +262,7 @@ static int l_send_many(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   struct ux_deadline deadline = ux_check_deadline(L, 3);
   lua_Integer most = luaL_len(L, 2), sent = 0;
-  if (c->out == NULL) return ux_channel_fail(L, ENOTSUP, "send_many");
+  if (c->out == NULL) return ux_channel_fail(L, c, ENOTSUP, "send_many");
   lua_settop(L, 3);
   luaL_checkstack(L, 2 * CHUNK + LUA_MINSTACK, NULL);
   int err = 0;
@@ -273,7 +275,7 @@ static int l_send_many(lua_State *L) {
     sent += (lua_Integer)s.first;
     lua_settop(L, 3);
   }
-  int results = err == 0 ? 0 : ux_channel_fail(L, err, "send_many");
+  int results = err == 0 ? 0 : ux_channel_fail(L, c, err, "send_many");
   lua_pushinteger(L, sent);
   return results + 1;
 }
@@ -433,7 +435,7 @@ static int drop_first(lua_State *L, struct ux_channel *c, int status) {
   ux_ring_packed_next(&end, &head);
   if (status != LUA_ERRMEM) take_out(L, c, end, 1);
   if (status != LUA_OK) return lua_error(L);
-  return ux_channel_fail(L, EILSEQ, "receive");
+  return ux_channel_fail(L, c, EILSEQ, "receive");
 }
 
 /* Those before one that cannot be given come first. */
@@ -480,7 +482,7 @@ static unsigned first_mark(const struct ux_channel *c) {
 }
 
 static int receive_value(lua_State *L, struct ux_channel *c, int timeout_arg) {
-  if (c->in == NULL) return ux_channel_fail(L, ENOTSUP, "receive");
+  if (c->in == NULL) return ux_channel_fail(L, c, ENOTSUP, "receive");
   struct ux_deadline deadline = {UX_FOREVER, 0};
   if (lua_gettop(L) >= timeout_arg)
     deadline = ux_check_deadline(L, timeout_arg);
@@ -492,7 +494,7 @@ static int receive_value(lua_State *L, struct ux_channel *c, int timeout_arg) {
       if (err == 0) return 1;
       if (err == ECANCELED) continue;
     }
-    if (err != 0) return ux_channel_fail(L, err, "receive");
+    if (err != 0) return ux_channel_fail(L, c, err, "receive");
     if (first_mark(c) == UX_CHANNEL_VALUE) return give(L, c, 1, false);
     if (give_bytes(L, c)) return 1;
   }
@@ -531,13 +533,13 @@ static int l_receive_many(lua_State *L) {
   lua_Integer max = luaL_optinteger(L, 2, CHUNK);
   struct ux_deadline deadline = ux_check_deadline(L, 3);
   luaL_argcheck(L, max > 0 && max <= INT_MAX, 2, "a count > 0 expected");
-  if (c->in == NULL) return ux_channel_fail(L, ENOTSUP, "receive_many");
+  if (c->in == NULL) return ux_channel_fail(L, c, ENOTSUP, "receive_many");
   struct receiving g = {
     .call = {c, c->in, UX_RING_GET, attempt_get_many},
     .max = (size_t)max,
   };
   int err = fill(L, &g, &deadline);
-  if (err != 0) return ux_channel_fail(L, err, "receive_many");
+  if (err != 0) return ux_channel_fail(L, c, err, "receive_many");
   size_t count = c->inbox_count < g.max ? c->inbox_count : g.max;
   return give(L, c, count, true);
 }
@@ -555,8 +557,14 @@ static int l_bound_send(lua_State *L) {
   return send_value(L, bound(L), 1);
 }
 
+/* Of a for loop, which calls it with two arguments, no error may look like the
+   end. */
 static int l_bound_receive(lua_State *L) {
-  return receive_value(L, bound(L), 1);
+  bool is_loop = lua_gettop(L) == 2 && lua_isnil(L, 1);
+  int n = receive_value(L, bound(L), 1);
+  if (!is_loop || n == 1 || lua_tointeger(L, -1) == EPIPE) return n;
+  lua_pop(L, 1);
+  return lua_error(L);
 }
 
 static int bind(lua_State *L, lua_CFunction fn) {
@@ -576,7 +584,9 @@ static int l_sender(lua_State *L) {
 }
 
 /***
-A function that receives: `receive(timeout)`, faster than the method.
+A function that receives: `receive(timeout)`, faster than the method. A loop
+`for value in ch:receiver()` ends at a nil that was sent, and when the channel
+is shut down or the other end gone; any other error is raised.
 @function Channel:receiver
 @treturn function
 */

@@ -82,7 +82,13 @@ const char *ux_channel_kind(enum ux_segment_kind kind);
 struct ux_channel *ux_check_channel(lua_State *L, int arg);
 
 /* nil, message, errno, in the words of channels. */
-int ux_channel_fail(lua_State *L, int err, const char *call);
+int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
+                    const char *call);
+
+/* The same of a message that was refused, perhaps for its length. */
+int ux_channel_fail_message(lua_State *L, const struct ux_channel *c, int err,
+                            const char *call, size_t length,
+                            const struct ux_ring *ring);
 
 /* Of a duplex: both directions are this process's from now on. */
 int ux_channel_take_end(struct ux_channel *c);

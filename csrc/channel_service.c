@@ -142,7 +142,7 @@ static void set_reply(lua_State *L, int replies, uint64_t id) {
 static int push_results(lua_State *L, struct ux_channel *c,
                         const struct ux_channel_reply *r) {
   int top = lua_gettop(L);
-  if (r->has_failed) return ux_channel_fail(L, ECANCELED, "call");
+  if (r->has_failed) return ux_channel_fail(L, c, ECANCELED, "call");
   if (r->message.mark == REFUSAL) {
     lua_pushnil(L);
     lua_pushlstring(L, r->message.data, r->message.length);
@@ -150,7 +150,7 @@ static int push_results(lua_State *L, struct ux_channel *c,
     return 3;
   }
   if (decode(L, c, &r->message) != LUA_OK) return lua_error(L);
-  return lua_gettop(L) > top ? 1 : ux_channel_fail(L, EILSEQ, "call");
+  return lua_gettop(L) > top ? 1 : ux_channel_fail(L, c, EILSEQ, "call");
 }
 
 /* Finalizers may run in between, and see to it themselves. */
@@ -216,7 +216,7 @@ static int await_reply(lua_State *L, struct ux_channel *c, uint64_t id,
     if (n > 0) return n;
     int err = take_bytes(L, &t, deadline);
     if (err == ESTALE) continue;
-    if (err != 0) return ux_channel_fail(L, err, "call");
+    if (err != 0) return ux_channel_fail(L, c, err, "call");
     if (c->reply.id == id) {
       struct ux_channel_reply r = c->reply;
       c->reply.is_there = false;
@@ -248,7 +248,7 @@ static int l_call(lua_State *L) {
   struct ux_channel *c = check_service(L);
   luaL_checkany(L, 2);
   struct ux_deadline deadline = ux_check_deadline(L, 3);
-  if (!is_service(c)) return ux_channel_fail(L, ENOTSUP, "call");
+  if (!is_service(c)) return ux_channel_fail(L, c, ENOTSUP, "call");
   lua_settop(L, 3);
   uint64_t id = ++c->last_id;
   push_replies(L);
@@ -262,7 +262,8 @@ static int l_call(lua_State *L) {
   };
   int err = send_bytes(L, &a, &deadline);
   int n = err == 0 ? await_reply(L, c, id, replies, &deadline)
-                   : ux_channel_fail(L, err, "call");
+                   : ux_channel_fail_message(
+                       L, c, err, "call", a.bytes.length, &c->rings[0]);
   forget(L, replies, id);
   return n;
 }
@@ -302,7 +303,9 @@ static int reply(lua_State *L, struct request *r, unsigned mark) {
   if (!r->head.open) ux_closed_error(L, &request_class);
   int err = send_bytes(L, &a, &deadline);
   if (err == 0 || err == ECONNRESET) r->head.open = false;
-  if (err != 0) return ux_channel_fail(L, err, "reply");
+  if (err != 0)
+    return ux_channel_fail_message(
+      L, c, err, "reply", a.bytes.length, &c->rings[1]);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -425,7 +428,7 @@ static int push_request_value(lua_State *L, struct request *r) {
   else
     refuse_nonsense(L, r);
   if (status != LUA_OK) return lua_error(L);
-  return ux_channel_fail(L, EILSEQ, "accept");
+  return ux_channel_fail(L, r->channel, EILSEQ, "accept");
 }
 
 /***
@@ -443,7 +446,7 @@ was refused), ENOTSUP
 static int l_accept(lua_State *L) {
   struct ux_channel *c = check_service(L);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  if (!is_service(c)) return ux_channel_fail(L, ENOTSUP, "accept");
+  if (!is_service(c)) return ux_channel_fail(L, c, ENOTSUP, "accept");
   struct request *r = push_request(L, c);
   struct taking t = {
     .call = {c, &c->rings[0], UX_RING_GET, attempt_take},
@@ -455,7 +458,7 @@ static int l_accept(lua_State *L) {
     lua_pop(L, 1);
   }
   int err = take_bytes(L, &t, &deadline);
-  if (err != 0) return ux_channel_fail(L, err, "accept");
+  if (err != 0) return ux_channel_fail(L, c, err, "accept");
   r->head.open = true;
   return push_request_value(L, r);
 }

@@ -49,6 +49,7 @@ struct lock {
   enum kind kind;
   int fd;       /* -1: that of the user value TARGET */
   pid_t holder; /* the process that took it; 0 when nobody did */
+  short held;   /* as what: F_RDLCK or F_WRLCK */
   struct range range;
 };
 
@@ -171,6 +172,13 @@ static int acquire(lua_State *L, const struct lock *l, struct request *r,
 /* In a child of the process that took it a Lock is not held. */
 static bool is_held(const struct lock *l) {
   return l->holder != 0 && l->holder == ux_process_id();
+}
+
+static int hold(struct lock *l, short type, int err) {
+  if (err != 0) return err;
+  l->holder = ux_process_id();
+  l->held = type;
+  return 0;
 }
 
 /* Without raising if it is gone: for close, which the collector calls. */
@@ -341,8 +349,7 @@ static int take(lua_State *L, enum kind kind) {
   if (err != 0) return ux_fail(L, err, "open", lua_tostring(L, 1));
   lua_settop(L, 1);
   struct request r = request_of(L, l, o.shared ? F_RDLCK : F_WRLCK);
-  err = acquire(L, l, &r, &deadline);
-  if (err == 0) l->holder = ux_process_id();
+  err = hold(l, r.type, acquire(L, l, &r, &deadline));
   if (err == 0) return 1;
   ux_fd_close(&l->fd);
   l->head.open = false;
@@ -430,9 +437,10 @@ static int result(lua_State *L, const struct lock *l, int err) {
 }
 
 /***
-Takes the lock. A lock that is held already is changed to the mode; for flock
-that is not one step, another may get in between. Locks do not count: one
-unlock releases it.
+Takes the lock. A lock that is held already is changed to the mode, or stays
+what it is if that cannot be had. For flock that is not one step, another may
+get in between: then it is held no longer, as `tostring` tells. Locks do not
+count: one unlock releases it.
 @function Lock:lock
 @tparam[opt="exclusive"] string mode or `"shared"`
 @tparam[opt] number timeout seconds
@@ -448,8 +456,13 @@ static int l_lock(lua_State *L) {
   struct lock *l = check_lock(L);
   struct request r = request_of(L, l, check_type(L, 2));
   struct ux_deadline deadline = ux_check_deadline(L, 3);
-  int err = acquire(L, l, &r, &deadline);
-  if (err == 0) l->holder = ux_process_id();
+  bool is_lost = l->kind == KIND_FLOCK && is_held(l) && l->held != r.type;
+  if (is_lost) l->holder = 0; /* to change it the system lets it go first */
+  int err = hold(l, r.type, acquire(L, l, &r, &deadline));
+  if (err != 0 && is_lost) {
+    r.type = l->held;
+    hold(l, l->held, try_lock(&r));
+  }
   return result(L, l, err);
 }
 

@@ -286,11 +286,13 @@ static int l_protect(lua_State *L) {
 Tells the system how the memory will be used.
 @function Region:advise
 @tparam string word `"normal"`, `"random"`, `"sequential"`, `"willneed"`,
-`"dontneed"`; `"dontfork"` (children do not get it), `"dofork"`, `"hugepage"`,
-`"nohugepage"`, `"free"`, `"remove"`, `"populate_read"`, `"populate_write"`
-where the system knows them. The last two have the pages at once, and say EFAULT
-where there are none any more, since the file was cut: who has to expect that
-asks so before touching them
+`"dontneed"`; where the system knows them `"dontfork"` (children do not get it)
+and `"dofork"`, `"wipeonfork"` (children get zeros; private anonymous memory)
+and `"keeponfork"`, `"hugepage"`, `"nohugepage"`, `"free"`, `"remove"`,
+`"dontdump"` and `"dodump"` (whether it is in a core file), `"cold"`,
+`"pageout"`; `"populate_read"` and `"populate_write"` have the pages at once,
+and say EFAULT where there are none any more, since the file was cut: who has to
+expect that asks so before touching them
 @tparam[opt=0] integer offset
 @tparam[opt] integer count
 @treturn[1] boolean true
@@ -300,33 +302,17 @@ asks so before touching them
 @see madvise(2)
 */
 static int l_advise(lua_State *L) {
-  static const char *const words[] = {"normal",
-                                      "random",
-                                      "sequential",
-                                      "willneed",
-                                      "dontneed",
-                                      "dontfork",
-                                      "dofork",
-                                      "hugepage",
-                                      "nohugepage",
-                                      "free",
-                                      "remove",
-                                      "populate_read",
-                                      "populate_write",
-                                      NULL};
+  static const char *const words[] = {
+    "normal",   "random",        "sequential",     "willneed",   "dontneed",
+    "dontfork", "dofork",        "hugepage",       "nohugepage", "free",
+    "remove",   "populate_read", "populate_write", "wipeonfork", "keeponfork",
+    "dontdump", "dodump",        "cold",           "pageout",    NULL};
   static const int advice[] = {
-    MADV_NORMAL,
-    MADV_RANDOM,
-    MADV_SEQUENTIAL,
-    MADV_WILLNEED,
+    MADV_NORMAL,        MADV_RANDOM,         MADV_SEQUENTIAL, MADV_WILLNEED,
     MADV_DONTNEED,
 #ifdef MADV_REMOVE
-    MADV_DONTFORK,
-    MADV_DOFORK,
-    MADV_HUGEPAGE,
-    MADV_NOHUGEPAGE,
-    MADV_FREE,
-    MADV_REMOVE,
+    MADV_DONTFORK,      MADV_DOFORK,         MADV_HUGEPAGE,   MADV_NOHUGEPAGE,
+    MADV_FREE,          MADV_REMOVE,
 #else
     -1,
     -1,
@@ -336,8 +322,21 @@ static int l_advise(lua_State *L) {
     -1,
 #endif
 #ifdef MADV_POPULATE_READ
-    MADV_POPULATE_READ,
-    MADV_POPULATE_WRITE,
+    MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+#else
+    -1,
+    -1,
+#endif
+#ifdef MADV_WIPEONFORK
+    MADV_WIPEONFORK,    MADV_KEEPONFORK,     MADV_DONTDUMP,   MADV_DODUMP,
+#else
+    -1,
+    -1,
+    -1,
+    -1,
+#endif
+#ifdef MADV_COLD
+    MADV_COLD,          MADV_PAGEOUT,
 #else
     -1,
     -1,

@@ -54,7 +54,7 @@ static struct queue *check_queue(lua_State *L) {
 }
 
 static int fail(lua_State *L, int err, const char *call, const char *name) {
-  return ux_fail(L, err, call, name[0] != '\0' ? name : NULL);
+  return ux_posix_name_fail(L, err, call, name);
 }
 
 static int fd_of(mqd_t mq) {
@@ -231,7 +231,8 @@ static int finish_open(lua_State *L, struct queue *q,
   if (err == 0 && mq_getattr(q->mq, &attr) != 0) err = errno;
   if (err == 0) {
     make_buffer(L, q, (size_t)attr.mq_msgsize);
-    return 1;
+    lua_pushboolean(L, is_new);
+    return 2;
   }
   close_queue(q);
   return fail(L, err, "mq_open", q->name);
@@ -250,6 +251,7 @@ remove the name when this process closes the queue, if this call made it.
 @tparam string|nil name nil makes a new queue with a name of its own
 @tparam[opt] table options
 @treturn[1] Queue
+@treturn[1] boolean whether this call made it
 @treturn[2] nil
 @treturn[2] string message, which tells the limit that was met
 @treturn[2] integer errno: ENOENT, EEXIST, EACCES (permissions; a second

@@ -61,7 +61,7 @@ static struct semaphore *check_semaphore(lua_State *L) {
 
 static int fail(lua_State *L, int err, const char *call,
                 const struct semaphore *s) {
-  return ux_fail(L, err, call, s->name[0] != '\0' ? s->name : NULL);
+  return ux_posix_name_fail(L, err, call, s->name);
 }
 
 /* ---- named ------------------------------------------------------------- */
@@ -83,15 +83,29 @@ static const struct ux_option open_schema[] = {
   {NULL, 0, 0, 0, 0, NULL},
 };
 
-/* The umask cut the mode. Only glibc's place for semaphores is known; elsewhere
-   the umask has its way. */
+#define PATH_SIZE (sizeof "/dev/shm/sem." + UX_POSIX_NAME_SIZE)
+
+/* Where the semaphore of a name stands. Only glibc's place is known: elsewhere
+   this is false, and what needs it is left undone. */
+static bool find_file(const char *name, char *path, struct stat *st) {
+  snprintf(path, PATH_SIZE, "/dev/shm/sem.%s", name + 1);
+  return lstat(path, st) == 0 && S_ISREG(st->st_mode);
+}
+
+/* The umask cut the mode. */
 static void fix_mode(const char *name, mode_t mode) {
-  char path[sizeof "/dev/shm/sem." + UX_POSIX_NAME_SIZE];
+  char path[PATH_SIZE];
   struct stat st;
-  snprintf(path, sizeof path, "/dev/shm/sem.%s", name + 1);
-  if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-      (st.st_mode & 0777) != mode)
+  if (find_file(name, path, &st) && (st.st_mode & 0777) != mode)
     chmod(path, mode);
+}
+
+/* A file that is too short for a semaphore: glibc maps it all the same, and the
+   first look at it would be SIGBUS. */
+static bool is_too_short(const char *name) {
+  char path[PATH_SIZE];
+  struct stat st;
+  return find_file(name, path, &st) && st.st_size < (off_t)sizeof(sem_t);
 }
 
 /* Makes it, or opens what is there. *is_new tells which. */
@@ -107,7 +121,11 @@ static int open_named(struct semaphore *s, const struct open_options *o,
       if (errno != EEXIST || o->exclusive) return errno;
     }
     s->sem = sem_open(s->name, 0);
-    if (s->sem != SEM_FAILED) return 0;
+    if (s->sem != SEM_FAILED && !is_too_short(s->name)) return 0;
+    if (s->sem != SEM_FAILED) {
+      sem_close(s->sem);
+      return EINVAL;
+    }
     if (errno != ENOENT || !o->create) return errno; /* or removed just now */
   }
 }
@@ -125,11 +143,12 @@ The same semaphore may be opened more than once; each is closed for itself.
 @tparam string|nil name nil makes a new one with a name of its own
 @tparam[opt] table options
 @treturn[1] Semaphore
+@treturn[1] boolean whether this call made it
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT, EEXIST, EACCES (permissions; a second
-slash), EINVAL (the name; initial over SEM_VALUE_MAX), ENAMETOOLONG, EMFILE,
-ENFILE, ENOMEM, ENOSPC
+slash), EINVAL (the name; initial over SEM_VALUE_MAX; what is there is none),
+ENAMETOOLONG, EMFILE, ENFILE, ENOMEM, ENOSPC
 @see sem_open(3)
 @see sem_overview(7)
 */
@@ -148,7 +167,8 @@ static int l_open(lua_State *L) {
   s->head.open = true;
   s->is_temporary = o.temporary && is_new;
   if (is_new) fix_mode(s->name, o.mode);
-  return 1;
+  lua_pushboolean(L, is_new);
+  return 2;
 }
 
 /***

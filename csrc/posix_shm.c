@@ -41,7 +41,7 @@ static struct shm *check_shm(lua_State *L) {
 }
 
 static int fail(lua_State *L, int err, const char *call, const struct shm *s) {
-  return ux_fail(L, err, call, s->name[0] != '\0' ? s->name : NULL);
+  return ux_posix_name_fail(L, err, call, s->name);
 }
 
 /* ---- size -------------------------------------------------------------- */
@@ -169,7 +169,7 @@ static int make_new(lua_State *L, struct shm *s,
 }
 
 static int make_or_open(lua_State *L, struct shm *s,
-                        const struct open_options *o) {
+                        const struct open_options *o, bool *is_new) {
   int err;
   do { /* again when it came or went between the two */
     if (!o->exclusive) {
@@ -177,6 +177,7 @@ static int make_or_open(lua_State *L, struct shm *s,
       if (err != ENOENT || !o->create) return err;
     }
     err = make_new(L, s, o);
+    *is_new = err == 0;
     if (err != 0) close_shm(s);
   } while (err == EEXIST && !o->exclusive);
   return err;
@@ -195,6 +196,7 @@ this call made it. The size of one that is there is not changed, whatever
 @tparam string|nil name nil makes a new one with a name of its own
 @tparam[opt] table options
 @treturn[1] Shm
+@treturn[1] boolean whether this call made it
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT, EEXIST, EACCES (permissions; a second
@@ -204,6 +206,7 @@ ENFILE, ENOSPC (no such space), EFBIG
 */
 static int l_open(lua_State *L) {
   struct open_options o = {.mode = UX_DEFAULT_MODE};
+  bool is_new = false;
   int err;
   ux_check_options(L, 2, open_schema, &o);
   struct shm *s = ux_new(L, &shm_class);
@@ -212,10 +215,13 @@ static int l_open(lua_State *L) {
     ux_posix_name_make(s->name);
     o.exclusive = true;
   }
-  if (err == 0) err = make_or_open(L, s, &o);
-  if (err == 0) return 1;
-  close_shm(s);
-  return fail(L, err, "shm_open", s);
+  if (err == 0) err = make_or_open(L, s, &o, &is_new);
+  if (err != 0) {
+    close_shm(s);
+    return fail(L, err, "shm_open", s);
+  }
+  lua_pushboolean(L, is_new);
+  return 2;
 }
 
 /***
@@ -463,7 +469,7 @@ touch it any more.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: ENOSPC (the size is what it was), EFBIG, EPERM
-(sealed), EINVAL (opened to read only), EBADF
+(sealed), EINVAL (opened to read only)
 @see ftruncate(2)
 @see posix_fallocate(3)
 */
@@ -471,6 +477,7 @@ static int l_truncate(lua_State *L) {
   struct shm *s = check_shm(L);
   off_t size = check_size(L, 2);
   int err = set_size(L, s->fd, size);
+  if (err == EBADF) err = EINVAL; /* fallocate's word for ftruncate's */
   if (err != 0) return fail(L, err, "ftruncate", s);
   lua_pushboolean(L, 1);
   return 1;

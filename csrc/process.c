@@ -17,6 +17,7 @@ Processes: fork, spawn, wait, and who we are.
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ Processes: fork, spawn, wait, and who we are.
 struct process {
   struct ux_object head;
   pid_t pid;
-  int pidfd; /* -1 where the system has none */
+  int pidfd;       /* -1 where the system has none */
+  bool is_watched; /* opened by its number: its status is not ours to take */
   bool is_reaped;
   siginfo_t status; /* once reaped */
 };
@@ -57,6 +59,7 @@ static int open_pidfd(pid_t pid) {
   return (int)syscall(SYS_pidfd_open, pid, 0); /* is close-on-exec */
 #else
   (void)pid;
+  errno = ENOTSUP;
   return -1;
 #endif
 }
@@ -77,6 +80,7 @@ static int send_signal(const struct process *p, int sig) {
 static int try_reap(struct process *p) {
   siginfo_t status = {.si_pid = 0};
   if (p->is_reaped) return 0;
+  if (p->is_watched) return ECHILD;
   if (waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOHANG) != 0)
     return errno;
   if (status.si_pid == 0) return EAGAIN;
@@ -240,7 +244,8 @@ Waits until the child has ended. Asked again it says the same.
 @treturn[3] nil
 @treturn[3] string message
 @treturn[3] integer errno: ETIMEDOUT, ECHILD (another process's child, or
-its status was taken by somebody else)
+opened by its number: only a poller waits for that; or its status was taken by
+somebody else)
 @see waitid(2)
 */
 static int l_wait(lua_State *L) {
@@ -338,22 +343,31 @@ static int exit_code(lua_State *L, int index) {
   return lua_isboolean(L, index) && !lua_toboolean(L, index);
 }
 
-/* The function and its arguments fill the stack from index 1. */
+static void complain(lua_State *L, int index) {
+  const char *message = lua_tostring(L, index);
+  fprintf(stderr, "%s\n", message ? message : "error in a forked child");
+}
+
+/* The function and its arguments fill the stack from index 1. nil and a message
+   is how this library says that something failed. */
 _Noreturn static void run_child(lua_State *L) {
   lua_pushcfunction(L, with_traceback);
   lua_insert(L, 1);
-  int failed = lua_pcall(L, lua_gettop(L) - 2, 1, 1) != LUA_OK;
-  if (failed) {
-    const char *message = lua_tostring(L, -1);
-    fprintf(stderr, "%s\n", message ? message : "error in a forked child");
+  int status = lua_pcall(L, lua_gettop(L) - 2, 2, 1);
+  if (status != LUA_OK) {
+    complain(L, -1);
+    leave(L, 1);
   }
-  leave(L, failed ? 1 : exit_code(L, -1));
+  bool has_failed = lua_isnil(L, -2) && lua_isstring(L, -1);
+  if (has_failed) complain(L, -1);
+  leave(L, has_failed ? 1 : exit_code(L, -2));
 }
 
 /***
 Forks. The child calls the function, then leaves without finalizers or atexit:
-with the integer it returned, 0 for true or nothing, 1 for false or after an
-error, whose traceback goes to standard error. What is in the buffers of Lua's
+with the integer it returned, 0 for true or nothing, 1 for false, for nil and a
+message, or after an error; the message, or the error's traceback, goes to
+standard error. What is in the buffers of Lua's
 files is written before, so that it does not come out twice; what the parent
 keeps back in a Stream stays the parent's. Objects made before the fork can be
 used on both sides; the child's collector only closes them.
@@ -394,7 +408,11 @@ with a `/` in it), anything with a descriptor, and for `stderr` `"stdout"`.
 it, where false takes a name out. `cwd`: its directory. `fds`: a
 table from descriptor numbers of the child to things with a descriptor.
 `pgroup`: true for a process group of its own, or the id of one to join.
-`setsid`: true for a session of its own.
+`setsid`: true for a session of its own. `program`: what is started, when the
+first of the arguments is to be another name. `umask`: as modes are given.
+`signal_mask`: the signals that are blocked there, `{}` for none, those that are
+blocked here by default; `signal_default`: signals that are ignored here and
+shall not be there.
 @function spawn
 @tparam table argv the program, looked for in PATH if it has no `/`, and its
 arguments
@@ -417,7 +435,7 @@ static int l_spawn(lua_State *L) {
   if (plan == NULL) return 3;
   int streams = lua_gettop(L);
   struct process *p = new_process(L, streams);
-  lua_pushstring(L, plan->argv[0]);
+  lua_pushstring(L, plan->program);
   lua_setiuservalue(L, -2, NAME);
   plan->fix_mask = ux_notes_fix_mask;
   int err = ux_spawn(plan, &pid, &call);
@@ -426,7 +444,33 @@ static int l_spawn(lua_State *L) {
   if (err == 0) return 1;
   ux_process_plan_close_streams(L, streams);
   bool is_cwd = strcmp(call, "chdir") == 0;
-  return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->argv[0]);
+  return ux_fail(L, err, call, is_cwd ? plan->cwd : plan->program);
+}
+
+/***
+Opens a process that need not be a child: to signal it, to ask whether it is
+alive, and to wait for its end with `poll`. When it has ended its number may be
+another one's; this object still stands for the one that was opened. Make sure
+that it is the one you mean after opening it, not before.
+@function open
+@tparam integer pid
+@treturn[1] Process
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ESRCH (there is none), EINVAL (no process number),
+EMFILE, ENOTSUP (not on this system)
+@see pidfd_open(2)
+*/
+static int l_open(lua_State *L) {
+  lua_Integer pid = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, pid >= INT_MIN && pid <= INT_MAX, 1, "no process number");
+  struct process *p = new_process(L, 0);
+  p->pid = (pid_t)pid;
+  p->is_watched = true;
+  p->pidfd = open_pidfd(p->pid);
+  if (p->pidfd < 0) return ux_fail(L, errno, "pidfd_open", NULL);
+  p->head.open = true;
+  return 1;
 }
 
 /* ---- who we are -------------------------------------------------------- */
@@ -590,6 +634,7 @@ static int l_exit(lua_State *L) {
 static const luaL_Reg functions[] = {
   {"fork", l_fork},
   {"spawn", l_spawn},
+  {"open", l_open},
   {"pid", l_pid},
   {"parent", l_parent},
   {"ids", l_ids},

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/options.h"
+#include "base/signal_set.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -28,10 +29,13 @@ enum { ANCHOR = 1 };
 
 struct options {
   int stdio[3]; /* stack indices of what was given; 0: nothing */
-  int env, env_add, fds, pgroup;
-  const char *cwd;
+  int env, env_add, fds, pgroup, signal_mask, signal_default;
+  const char *cwd, *program;
   bool setsid;
+  mode_t umask; /* or NO_UMASK */
 };
+
+#define NO_UMASK ((mode_t)-1)
 
 static const struct ux_option schema[] = {
   {"stdin", UX_OPT_VALUE, offsetof(struct options, stdio[0]), 0, 0, NULL},
@@ -42,7 +46,21 @@ static const struct ux_option schema[] = {
   {"fds", UX_OPT_VALUE, offsetof(struct options, fds), 0, 0, NULL},
   {"pgroup", UX_OPT_VALUE, offsetof(struct options, pgroup), 0, 0, NULL},
   {"cwd", UX_OPT_STRING, offsetof(struct options, cwd), 0, 0, NULL},
+  {"program", UX_OPT_STRING, offsetof(struct options, program), 0, 0, NULL},
   {"setsid", UX_OPT_BOOLEAN, offsetof(struct options, setsid), 0, 0, NULL},
+  {"umask", UX_OPT_MODE, offsetof(struct options, umask), 0, 0, NULL},
+  {"signal_mask",
+   UX_OPT_VALUE,
+   offsetof(struct options, signal_mask),
+   0,
+   0,
+   NULL},
+  {"signal_default",
+   UX_OPT_VALUE,
+   offsetof(struct options, signal_default),
+   0,
+   0,
+   NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
 
@@ -376,6 +394,26 @@ static void read_group(lua_State *L, struct ux_spawn *s, int arg, int index) {
   s->group = (pid_t)lua_tointeger(L, index);
 }
 
+static const sigset_t *read_signals(lua_State *L, int plan, int arg,
+                                    int index) {
+  if (index == 0) return NULL;
+  sigset_t *set = anchored_memory(L, plan, 1, sizeof *set);
+  ux_check_signal_set(L, index, arg, set);
+  return set;
+}
+
+/* What is not descriptors. */
+static void read_attributes(lua_State *L, struct ux_spawn *s, int plan,
+                            int arg, const struct options *o) {
+  s->cwd = o->cwd;
+  s->is_session = o->setsid;
+  s->has_umask = o->umask != NO_UMASK;
+  s->umask = o->umask;
+  s->mask = read_signals(L, plan, arg, o->signal_mask);
+  s->defaults = read_signals(L, plan, arg, o->signal_default);
+  read_group(L, s, arg, o->pgroup);
+}
+
 static int add_all_fds(lua_State *L, struct plan *p, int arg,
                        const struct options *o, int streams) {
   if (o->fds != 0 && !lua_istable(L, o->fds))
@@ -392,7 +430,7 @@ static int add_all_fds(lua_State *L, struct plan *p, int arg,
 }
 
 struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
-  struct options o = {.cwd = NULL};
+  struct options o = {.umask = NO_UMASK};
   luaL_checktype(L, arg, LUA_TTABLE);
   lua_settop(L, arg + 1);
   ux_check_options(L, arg + 1, schema, &o);
@@ -400,11 +438,10 @@ struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
   int plan = lua_gettop(L);
   lua_newtable(L);
   p->spawn.argv = read_argv(L, plan, arg);
-  p->spawn.paths = find_paths(L, plan, arg, p->spawn.argv[0]);
+  p->spawn.program = o.program != NULL ? o.program : p->spawn.argv[0];
+  p->spawn.paths = find_paths(L, plan, arg, p->spawn.program);
   p->spawn.envp = read_envs(L, plan, arg + 1, &o);
-  p->spawn.cwd = o.cwd;
-  p->spawn.is_session = o.setsid;
-  read_group(L, &p->spawn, arg + 1, o.pgroup);
+  read_attributes(L, &p->spawn, plan, arg + 1, &o);
   int err = add_all_fds(L, p, arg + 1, &o, plan + 1);
   if (err == 0) {
     lua_settop(L, plan + 1);
@@ -415,6 +452,6 @@ struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
   if (p->bad_path != NULL)
     ux_fail(L, err, "open", p->bad_path);
   else
-    ux_fail(L, err, "spawn", p->spawn.argv[0]);
+    ux_fail(L, err, "spawn", p->spawn.program);
   return NULL;
 }

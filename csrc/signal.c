@@ -202,7 +202,7 @@ static int sent(lua_State *L, int err, const char *call) {
 
 static pid_t check_pid(lua_State *L, int arg) {
   lua_Integer pid = luaL_checkinteger(L, arg);
-  luaL_argcheck(L, pid > -INT_MAX && pid <= INT_MAX, arg, "no process number");
+  luaL_argcheck(L, pid >= INT_MIN && pid <= INT_MAX, arg, "no process number");
   return (pid_t)pid;
 }
 
@@ -429,6 +429,56 @@ static int l_wait(lua_State *L) {
   return 2;
 }
 
+struct suspension {
+  int how;
+  sigset_t set, old;
+  struct ux_deadline deadline;
+};
+
+/* In a call of its own: the mask has to be put back when a handler raises. It
+   is changed in here, for the call is where the hook would run handlers, and
+   nothing would wake the sleep after that. */
+static int l_sleep(lua_State *L) {
+  struct suspension *s = lua_touserdata(L, 1);
+  change_mask(s->how, &s->set, &s->old);
+  lua_pushinteger(L, ux_wait_fds(L, NULL, 0, &s->deadline));
+  return 1;
+}
+
+/***
+Waits until the handler of a signal has run, with a mask of its own for that
+time: nothing is lost between the change of the mask and the sleep. So block
+what is waited for, look whether it has come, and call this.
+@function suspend
+@param[opt] set the signals that are blocked meanwhile; nil: those that are now
+@tparam[opt] number timeout seconds
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: ETIMEDOUT
+@see sigsuspend(2)
+@see pause(2)
+*/
+static int l_suspend(lua_State *L) {
+  struct suspension s = {.how = SIG_SETMASK};
+  sigset_t none;
+  sigemptyset(&none);
+  if (lua_isnoneornil(L, 1))
+    change_mask(SIG_BLOCK, &none, &s.set);
+  else
+    ux_check_signal_set(L, 1, 1, &s.set);
+  s.deadline = ux_check_deadline(L, 2);
+  ux_interrupt_enter(L);
+  change_mask(SIG_BLOCK, &none, &s.old);
+  lua_pushcfunction(L, l_sleep);
+  lua_pushlightuserdata(L, &s);
+  int status = lua_pcall(L, 1, 1, 0);
+  change_mask(SIG_SETMASK, &s.old, &s.set);
+  if (status != LUA_OK) return lua_error(L);
+  int err = (int)lua_tointeger(L, -1);
+  return ux_result(L, err == EINTR ? 0 : err, "sigsuspend", NULL);
+}
+
 /* ---- signalfd ---------------------------------------------------------- */
 
 struct signal_fd {
@@ -587,6 +637,7 @@ static const luaL_Reg functions[] = {
   {"mask", l_mask},
   {"pending", l_pending},
   {"wait", l_wait},
+  {"suspend", l_suspend},
   {"fd", l_fd},
   {NULL, NULL},
 };

@@ -29,54 +29,102 @@
 
 struct times {
   lua_Number after, every; /* seconds */
+  bool is_absolute;        /* `after` is a moment of the timer's clock */
 };
 
 /* The options of all timers; the stack indices of what was given. */
 enum { ITIMERS = ITIMER_PROF + 1 }; /* REAL, VIRTUAL and PROF are 0 to 2 */
 
 struct timer_options {
-  int after, every, signal;
+  int after, at, every, signal, clock;
   lua_Integer value;
 };
 
 #define MEMBER(name) offsetof(struct timer_options, name)
 
-static const struct ux_option times_schema[] = {
+/* The clocks of timers; the first three are those of timerfd, too. */
+static const char *const clock_words[] = {"monotonic",
+                                          "realtime",
+#ifdef CLOCK_BOOTTIME
+                                          "boottime",
+#endif
+                                          "process",
+                                          NULL};
+static const clockid_t clocks[] = {CLOCK_MONOTONIC,
+                                   CLOCK_REALTIME,
+#ifdef CLOCK_BOOTTIME
+                                   CLOCK_BOOTTIME,
+#endif
+                                   CLOCK_PROCESS_CPUTIME_ID};
+
+static const struct ux_option interval_schema[] = {
   {"after", UX_OPT_VALUE, MEMBER(after), 0, 0, NULL},
   {"every", UX_OPT_VALUE, MEMBER(every), 0, 0, NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
 
+static const struct ux_option times_schema[] = {
+  {"after", UX_OPT_VALUE, MEMBER(after), 0, 0, NULL},
+  {"at", UX_OPT_VALUE, MEMBER(at), 0, 0, NULL},
+  {"every", UX_OPT_VALUE, MEMBER(every), 0, 0, NULL},
+  {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct ux_option timerfd_schema[] = {
+  {"after", UX_OPT_VALUE, MEMBER(after), 0, 0, NULL},
+  {"at", UX_OPT_VALUE, MEMBER(at), 0, 0, NULL},
+  {"every", UX_OPT_VALUE, MEMBER(every), 0, 0, NULL},
+  {"clock", UX_OPT_WORD, MEMBER(clock), 0, 0, clock_words},
+  {NULL, 0, 0, 0, 0, NULL},
+};
+
 static const struct ux_option timer_schema[] = {
   {"after", UX_OPT_VALUE, MEMBER(after), 0, 0, NULL},
+  {"at", UX_OPT_VALUE, MEMBER(at), 0, 0, NULL},
   {"every", UX_OPT_VALUE, MEMBER(every), 0, 0, NULL},
+  {"clock", UX_OPT_WORD, MEMBER(clock), 0, 0, clock_words},
   {"signal", UX_OPT_VALUE, MEMBER(signal), 0, 0, NULL},
   {"value", UX_OPT_INTEGER, MEMBER(value), INT_MIN, INT_MAX, NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
 
 #define MOST_SECONDS 1e9
+#define LAST_MOMENT 9e9 /* nanoseconds of it fit in 64 bits */
 
 static lua_Number check_seconds(lua_State *L, int arg, int index,
-                                const char *name) {
+                                const char *name, lua_Number most) {
   if (index == 0) return 0;
   lua_Number n = lua_tonumber(L, index);
-  if (lua_type(L, index) != LUA_TNUMBER || !(n >= 0 && n <= MOST_SECONDS))
+  if (lua_type(L, index) != LUA_TNUMBER || !(n >= 0 && n <= most))
     luaL_argerror(L,
                   arg,
                   lua_pushfstring(L,
-                                  "option '%s': seconds from 0 to 1e9 "
+                                  "option '%s': seconds from 0 to %f "
                                   "expected",
-                                  name));
+                                  name,
+                                  most));
   return n;
 }
 
-/* Without `after` the first time comes after `every`, too. */
+/* Without `after` the first time comes after `every`, too. A moment, however
+   long ago, is not never. */
 static struct times check_times(lua_State *L, int arg,
                                 const struct timer_options *o) {
-  struct times t = {check_seconds(L, arg, o->after, "after"),
-                    check_seconds(L, arg, o->every, "every")};
-  if (o->after == 0) t.after = t.every;
+  struct times t = {
+    check_seconds(L, arg, o->after, "after", MOST_SECONDS),
+    check_seconds(L, arg, o->every, "every", MOST_SECONDS),
+    o->at != 0,
+  };
+  luaL_argcheck(L,
+                o->after == 0 || o->at == 0,
+                arg,
+                "'after' and 'at' exclude each other");
+  if (t.is_absolute) {
+    t.after = check_seconds(L, arg, o->at, "at", LAST_MOMENT);
+    if (t.after == 0) t.after = 1e-9;
+  } else if (o->after == 0) {
+    t.after = t.every;
+  }
   return t;
 }
 
@@ -91,6 +139,10 @@ static struct itimerspec to_itimerspec(struct times t) {
     .it_value = ux_clock_timespec(to_units(t.after, 1e9)),
     .it_interval = ux_clock_timespec(to_units(t.every, 1e9)),
   };
+}
+
+static int abstime(struct times t) {
+  return t.is_absolute ? TIMER_ABSTIME : 0;
 }
 
 static lua_Number from_timespec(struct timespec ts) {
@@ -201,7 +253,7 @@ static int l_interval(lua_State *L) {
   struct timer_options o = {0};
   int which = timers[luaL_checkoption(L, 1, NULL, words)];
   luaL_checktype(L, 2, LUA_TTABLE);
-  ux_check_options(L, 2, times_schema, &o);
+  ux_check_options(L, 2, interval_schema, &o);
   return set_interval(L, which, check_times(L, 2, &o));
 }
 
@@ -245,7 +297,8 @@ static void describe_timer(lua_State *L, const void *self) {
 /***
 Sets the timer anew.
 @function Timer:set
-@tparam table times `after` and `every`, in seconds; 0 or none is off
+@tparam table times `after` or `at`, and `every`, as `timer` takes them; 0 or
+none is off
 @treturn[1] number seconds that were left before
 @treturn[1] number its interval in seconds
 @treturn[2] nil
@@ -258,8 +311,9 @@ static int l_timer_set(lua_State *L) {
   struct timer_options o = {0};
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, times_schema, &o);
-  struct itimerspec old, now = to_itimerspec(check_times(L, 2, &o));
-  if (timer_settime(t->id, 0, &now, &old) != 0)
+  struct times when = check_times(L, 2, &o);
+  struct itimerspec old, now = to_itimerspec(when);
+  if (timer_settime(t->id, abstime(when), &now, &old) != 0)
     return ux_fail(L, errno, "timer_settime", NULL);
   return push_times(
     L, from_timespec(old.it_value), from_timespec(old.it_interval));
@@ -309,13 +363,29 @@ static const struct ux_class timer_class = {
   .describe = describe_timer,
 };
 
+static struct sigevent check_event(lua_State *L,
+                                   const struct timer_options *o) {
+  struct sigevent sev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+  sev.sigev_value.sival_int = (int)o->value;
+  if (o->signal == 0) return sev;
+  if (lua_isboolean(L, o->signal) && !lua_toboolean(L, o->signal))
+    sev.sigev_notify = SIGEV_NONE;
+  else
+    sev.sigev_signo = ux_check_user_signal(L, o->signal, 1);
+  return sev;
+}
+
 /***
 Makes a timer that sends this process a signal.
 
-Options: `after`: seconds until the first time (`every` if left out); `every`:
-seconds between the times after that, none if left out; `signal`: SIGALRM by
-default; `value`: an integer that handlers find in `info.value`.
-`info.overrun` is how often it went off since, beyond the once.
+Options: `after`: seconds until the first time (`every` if left out); or `at`:
+the moment of its clock when it first goes off, at once if that has passed;
+`every`: seconds between the times after that, none if left out; `clock`:
+`"monotonic"`, the default, of `process.now`; `"realtime"`, of `os.time`, which
+may be set; `"boottime"`, which runs on while the machine sleeps; `"process"`,
+the processor time of this process. `signal`: SIGALRM by default, false for
+none: it is only asked then; `value`: an integer that handlers find in
+`info.value`. `info.overrun` is how often it went off since, beyond the once.
 @function timer
 @tparam table options
 @treturn[1] Timer
@@ -328,17 +398,15 @@ static int l_timer(lua_State *L) {
   struct timer_options o = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
   ux_check_options(L, 1, timer_schema, &o);
-  struct itimerspec when = to_itimerspec(check_times(L, 1, &o));
-  struct sigevent sev = {.sigev_notify = SIGEV_SIGNAL};
-  sev.sigev_signo =
-    o.signal != 0 ? ux_check_user_signal(L, o.signal, 1) : SIGALRM;
-  sev.sigev_value.sival_int = (int)o.value;
+  struct times when = check_times(L, 1, &o);
+  struct itimerspec now = to_itimerspec(when);
+  struct sigevent sev = check_event(L, &o);
   ux_class_open(L, &timer_class);
   struct timer *t = ux_new(L, &timer_class);
-  if (timer_create(CLOCK_MONOTONIC, &sev, &t->id) != 0)
+  if (timer_create(clocks[o.clock], &sev, &t->id) != 0)
     return ux_fail(L, errno, "timer_create", NULL);
   t->head.open = true;
-  if (timer_settime(t->id, 0, &when, NULL) == 0) return 1;
+  if (timer_settime(t->id, abstime(when), &now, NULL) == 0) return 1;
   return ux_fail(L, errno, "timer_settime", NULL);
 }
 
@@ -376,13 +444,14 @@ static int fileno_of(const void *self) {
 
 #ifdef __linux__
 
-static int open_timer_fd(void) {
-  return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+static int open_timer_fd(clockid_t clock) {
+  return timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
-static int set_timer_fd(int fd, const struct itimerspec *now,
-                        struct itimerspec *old) {
-  return timerfd_settime(fd, 0, now, old) == 0 ? 0 : errno;
+static int set_timer_fd(int fd, struct times when, struct itimerspec *old) {
+  struct itimerspec now = to_itimerspec(when);
+  int flags = when.is_absolute ? TFD_TIMER_ABSTIME : 0;
+  return timerfd_settime(fd, flags, &now, old) == 0 ? 0 : errno;
 }
 
 static int get_timer_fd(int fd, struct itimerspec *now) {
@@ -391,14 +460,14 @@ static int get_timer_fd(int fd, struct itimerspec *now) {
 
 #else
 
-static int open_timer_fd(void) {
+static int open_timer_fd(clockid_t clock) {
+  (void)clock;
   errno = ENOTSUP;
   return -1;
 }
 
-static int set_timer_fd(int fd, const struct itimerspec *now,
-                        struct itimerspec *old) {
-  (void)fd, (void)now, (void)old;
+static int set_timer_fd(int fd, struct times when, struct itimerspec *old) {
+  (void)fd, (void)when, (void)old;
   return ENOTSUP;
 }
 
@@ -436,7 +505,8 @@ static int l_fd_read(lua_State *L) {
 /***
 Sets the timer anew.
 @function TimerFd:set
-@tparam table times `after` and `every`, in seconds; 0 or none is off
+@tparam table times `after` or `at`, and `every`, as `timer` takes them; 0 or
+none is off
 @treturn[1] number seconds that were left before
 @treturn[1] number its interval in seconds
 @treturn[2] nil
@@ -449,8 +519,8 @@ static int l_fd_set(lua_State *L) {
   struct timer_options o = {0};
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, times_schema, &o);
-  struct itimerspec old, now = to_itimerspec(check_times(L, 2, &o));
-  int err = set_timer_fd(t->fd, &now, &old);
+  struct itimerspec old;
+  int err = set_timer_fd(t->fd, check_times(L, 2, &o), &old);
   if (err != 0) return ux_fail(L, err, "timerfd", NULL);
   return push_times(
     L, from_timespec(old.it_value), from_timespec(old.it_interval));
@@ -491,24 +561,26 @@ static const struct ux_class timer_fd_class = {
 /***
 Makes a timer that is read, for any poller.
 @function timerfd
-@tparam table times `after` and `every`, in seconds
+@tparam table options `after` or `at`, `every` and `clock`, as `timer` takes
+them
 @treturn[1] TimerFd
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EMFILE, ENOTSUP (not on this system)
+@treturn[2] integer errno: EMFILE, EINVAL (the clock `"process"`), ENOTSUP (not
+on this system)
 @see timerfd_create(2)
 */
 static int l_timerfd(lua_State *L) {
   struct timer_options o = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
-  ux_check_options(L, 1, times_schema, &o);
-  struct itimerspec when = to_itimerspec(check_times(L, 1, &o));
+  ux_check_options(L, 1, timerfd_schema, &o);
+  struct times when = check_times(L, 1, &o);
   ux_class_open(L, &timer_fd_class);
   struct timer_fd *t = ux_new(L, &timer_fd_class);
-  t->fd = open_timer_fd();
+  t->fd = open_timer_fd(clocks[o.clock]);
   if (t->fd < 0) return ux_fail(L, errno, "timerfd", NULL);
   t->head.open = true;
-  int err = set_timer_fd(t->fd, &when, NULL);
+  int err = set_timer_fd(t->fd, when, NULL);
   return err == 0 ? 1 : ux_fail(L, err, "timerfd", NULL);
 }
 

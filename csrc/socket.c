@@ -8,9 +8,11 @@ write. A *seqpacket* socket is a connection that keeps messages apart, a
 
 Addresses: a string is a path, `"@name"` an abstract name of any bytes (Linux:
 no file; gone with its socket), `""` none: to bind to it asks the system for an
-abstract name. A table `{host=, port=}` is of IPv4 or IPv6; names of hosts are
-looked up as the system does, which a timeout does not bound: give numbers where
-that matters. A path that begins with `@` is written `./@`.
+abstract name. A table `{host=, port=}` is of IPv4 or IPv6. Names of hosts are
+looked up as the system does, in a thread, so that the timeout of the call and
+signals hold for that too; with a timeout of 0 only numbers will do. Bound to
+without a `host` it is all of IPv4, to `"::"` all of both. A path that begins
+with `@` is written `./@`.
 @module unixipc.socket
 */
 #include "base/error.h"
@@ -122,6 +124,13 @@ void ux_listener_set(struct ux_listener *l, int fd) {
   l->head.open = true;
 }
 
+static void close_listener(struct ux_listener *l) {
+  if (!l->head.open) return;
+  l->head.open = false;
+  if (ux_is_owner(&l->head)) ux_socket_unbind(&l->file);
+  ux_fd_close(&l->fd);
+}
+
 /***
 Closes the listener and removes its file, if it was this process that made it.
 Connections that were not accepted are reset. A second time does nothing. Also
@@ -131,12 +140,7 @@ what `<close>` and the collector do.
 @see close(2)
 */
 static int l_close(lua_State *L) {
-  struct ux_listener *l = ux_check(L, 1, &ux_listener_class);
-  if (l->head.open) {
-    l->head.open = false;
-    if (ux_is_owner(&l->head)) ux_socket_unbind(&l->file);
-    ux_fd_close(&l->fd);
-  }
+  close_listener(ux_check(L, 1, &ux_listener_class));
   return ux_result(L, 0, NULL, NULL);
 }
 
@@ -273,7 +277,9 @@ umask; `unlink`: take the place of a socket's file that no process has any more
 of the connections; `reuse` (true): the port of a server that just ended can be
 had at once; `reuse_port`: several servers share it; `only_ipv6`.
 
-The file goes when the listener is closed by the process that made it.
+The file goes when the listener is closed by the process that made it (by the
+path it was made with: make that an absolute one if the program changes its
+directory).
 @function listen
 @tparam string|table address
 @tparam[opt] table options
@@ -281,7 +287,8 @@ The file goes when the listener is closed by the process that made it.
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer errno: EADDRINUSE, ENAMETOOLONG (over 107 bytes), ENOENT and
-ENOTDIR (no such directory), EACCES, EADDRNOTAVAIL, EMFILE, ELOOP, EROFS
+ENOTDIR (no such directory; ENOENT also: no such host), EACCES, EADDRNOTAVAIL,
+EAFNOSUPPORT, EMFILE, ELOOP, EROFS
 @see bind(2)
 @see listen(2)
 @see unix(7)
@@ -290,6 +297,7 @@ static int l_listen(lua_State *L) {
   struct options o = {
     .backlog = SOMAXCONN, .mode = UX_DEFAULT_MODE, .reuse = true};
   struct ux_addresses at;
+  struct ux_deadline deadline = {.left = UX_FOREVER};
   const char *call = "bind";
   lua_settop(L, 2);
   ux_check_options(L, 2, listen_schema, &o);
@@ -297,16 +305,20 @@ static int l_listen(lua_State *L) {
                 o.type != WORD_DATAGRAM,
                 2,
                 "datagram sockets do not listen: see socket.datagram");
-  ux_check_address(L, 1, types[o.type], true, &at);
-  struct ux_listener *l = ux_listener_new(L, types[o.type], 3);
-  int err = at.err;
-  if (err == 0) err = listen_at(l, &at.list[0], &o, &call);
-  if (err == 0) {
-    name_by_address(L, 4, l->fd);
-    return 1;
+  struct ux_address_use use = {.type = types[o.type], .is_local = true};
+  ux_check_address(L, 1, &use, &deadline, &at);
+  int name = lua_gettop(L), err = at.err;
+  struct ux_listener *l = ux_listener_new(L, types[o.type], name);
+  for (int i = 0; i < at.count; i++) {
+    err = listen_at(l, &at.list[i], &o, &call);
+    if (err == 0) {
+      name_by_address(L, name + 1, l->fd);
+      return 1;
+    }
+    close_listener(l);
+    if (err != EADDRNOTAVAIL && err != EAFNOSUPPORT) break;
   }
-  discard(L, 4);
-  return ux_address_fail(L, err, call, 3);
+  return ux_address_fail(L, &at, err, call, name);
 }
 
 /***
@@ -326,17 +338,19 @@ Options: `mode`, `unlink`, `reuse`, `reuse_port`, `only_ipv6` as with `listen`;
 static int l_datagram(lua_State *L) {
   struct options o = {.mode = UX_DEFAULT_MODE};
   struct ux_addresses at = {.count = 1};
-  struct sockaddr *none = (struct sockaddr *)&at.list[0].sa;
+  struct ux_deadline deadline = {.left = UX_FOREVER};
+  const struct ux_address_use use = {.type = SOCK_DGRAM, .is_local = true};
   bool is_bound = !lua_isnoneornil(L, 1);
   const char *call = "socket";
   lua_settop(L, 2);
   ux_check_options(L, 2, datagram_schema, &o);
-  none->sa_family = AF_UNIX;
+  at.list[0].sa.ss_family = AF_UNIX;
   if (is_bound)
-    ux_check_address(L, 1, SOCK_DGRAM, true, &at);
+    ux_check_address(L, 1, &use, &deadline, &at);
   else
     lua_pushliteral(L, "");
-  struct ux_packet *p = ux_packet_new(L, SOCK_DGRAM, 3);
+  int name = lua_gettop(L);
+  struct ux_packet *p = ux_packet_new(L, SOCK_DGRAM, name);
   int err = at.err;
   int fd = err == 0 ? new_socket(&at.list[0], SOCK_DGRAM, 0) : -1;
   if (err == 0 && fd < 0) err = errno;
@@ -346,11 +360,11 @@ static int l_datagram(lua_State *L) {
     if (is_bound) err = bind_to(fd, &at.list[0], &o, &p->file);
   }
   if (err == 0) {
-    if (is_bound) name_by_address(L, 4, fd);
+    if (is_bound) name_by_address(L, name + 1, fd);
     return 1;
   }
-  discard(L, 4);
-  return ux_address_fail(L, err, is_bound ? "bind" : call, 3);
+  discard(L, name + 1);
+  return ux_address_fail(L, &at, err, is_bound ? "bind" : call, name);
 }
 
 /* ---- connect ----------------------------------------------------------- */
@@ -442,9 +456,10 @@ has to be that of the other side; `nodelay`, `keepalive` over TCP; `broadcast`;
 @treturn[1] Stream|Packet by the type
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: ENOENT, ECONNREFUSED (nobody listens), EACCES,
-EPROTOTYPE (another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT,
-ENETUNREACH, EHOSTUNREACH, EMFILE
+@treturn[2] integer errno: ENOENT (no such file, or host), ECONNREFUSED (nobody
+listens), EAGAIN (who knows names cannot be reached), EACCES, EPROTOTYPE
+(another type), ENAMETOOLONG (over 107 bytes), ETIMEDOUT, ENETUNREACH,
+EHOSTUNREACH, EMFILE
 @see connect(2)
 @see unix(7)
 */
@@ -455,10 +470,17 @@ static int l_connect(lua_State *L) {
   bool has_timeout = !lua_isnoneornil(L, 3);
   lua_settop(L, 2);
   ux_check_options(L, 2, connect_schema, &o);
-  if (o.timeout != 0 && !has_timeout)
+  if (o.timeout != 0 && !has_timeout) {
+    luaL_argcheck(
+      L,
+      lua_type(L, o.timeout) == LUA_TNUMBER && lua_tonumber(L, o.timeout) >= 0,
+      2,
+      "option 'timeout': timeout must be a number of seconds >= 0");
     deadline = ux_check_deadline(L, o.timeout);
+  }
   int type = types[o.type];
-  ux_check_address(L, 1, type, false, &to);
+  const struct ux_address_use use = {.type = type};
+  ux_check_address(L, 1, &use, &deadline, &to);
   int name = lua_gettop(L), err = to.err;
   struct ux_object *object = ux_connection_new(L, type, name);
   for (int i = 0; i < to.count; i++) {
@@ -467,7 +489,7 @@ static int l_connect(lua_State *L) {
     disconnect(object);
     if (err == ETIMEDOUT && ux_deadline_passed(&deadline)) break;
   }
-  return ux_address_fail(L, err, "connect", name);
+  return ux_address_fail(L, &to, err, "connect", name);
 }
 
 /* ---- pair, from -------------------------------------------------------- */

@@ -6,12 +6,15 @@
 
 #include "lib/feature.h"
 
+#include "base/deadline.h"
+
 #include <lua.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* The longest path: one place is left for a zero. */
+/* The longest path: one place is left for a zero. An abstract name has one more
+   byte, with the "@". */
 #define UX_SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)0)->sun_path - 1)
 
 struct ux_address {
@@ -24,18 +27,27 @@ struct ux_address {
 
 struct ux_addresses {
   int count;
-  int err; /* why there is none */
+  int err;           /* why there is none */
+  const char *words; /* for it, that say more than the errno's; or NULL */
   struct ux_address list[UX_ADDRESSES_MAX];
+};
+
+/* What an address is for. */
+struct ux_address_use {
+  int type;      /* SOCK_STREAM... */
+  int family;    /* of the socket that there is already, or 0 */
+  bool is_local; /* to bind to */
 };
 
 /* The address at arg; what is none raises. Pushes what messages call it, also
    when *out has no address but an err: ENAMETOOLONG, or what looking up a name
-   gave. `is_local` is for an address to bind to. */
-void ux_check_address(lua_State *L, int arg, int type, bool is_local,
-                      struct ux_addresses *out);
+   gave. That waits until the deadline, and handlers run meanwhile. */
+void ux_check_address(lua_State *L, int arg, const struct ux_address_use *use,
+                      struct ux_deadline *deadline, struct ux_addresses *out);
 
 /* nil, message, errno; the name is at the given index. */
-int ux_address_fail(lua_State *L, int err, const char *call, int name);
+int ux_address_fail(lua_State *L, const struct ux_addresses *a, int err,
+                    const char *call, int name);
 
 /* The path of an AF_UNIX address, or NULL when it has none. */
 const char *ux_address_path(const struct ux_address *a);

@@ -4,14 +4,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef O_PATH
 #define O_PATH O_RDONLY /* fails on a socket: then none gives way */
 #endif
+
+/* Two seconds. */
+#define LOCK_TRIES 2000
+#define LOCK_PAUSE_NS 1000000
 
 #define PROC_SIZE (sizeof "/proc/self/fd/" + 3 * sizeof(int))
 
@@ -53,11 +59,32 @@ static int make_aside(const char *path, char *aside, size_t size) {
   return n > 0 && (size_t)n < size ? 0 : ENAMETOOLONG;
 }
 
+/* Servers that start at once take turns by a lock on the directory: what is
+   looked at here, moved and bound to must not be another's by then. It is held
+   for no longer than that takes; who holds it for long is no server of ours,
+   and is not waited for. The lock goes with the descriptor; -1 for none. */
+static int lock_directory(const char *path) {
+  char directory[UX_SOCKET_PATH_MAX + 1];
+  const char *slash = strrchr(path, '/');
+  size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+  memcpy(directory, length > 0 ? path : ".", length > 0 ? length : 1);
+  directory[length > 0 ? length : 1] = '\0';
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < LOCK_TRIES && fd >= 0; i++) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (errno != EWOULDBLOCK && errno != EINTR) break;
+    nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+  }
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
 /* Moves the path away, looks at what was moved, and removes it if it is the
-   dead one. Another server may have put a new one there just before: then it
-   is put back. While fd is open no other file has its number. And it is asked
-   once more: a server in the middle of bind(2) has a file already and no
-   socket yet, but it holds the directory, which the rename waited for. */
+   dead one. A server that knows nothing of our lock may have put a new one
+   there just before: then it is put back. While fd is open no other file has
+   its number. And it is asked once more: a server in the middle of bind(2) has
+   a file already and no socket yet, but it holds the directory, which the
+   rename waited for. */
 static int remove_dead(const char *path, int fd, const struct stat *dead) {
   char aside[UX_SOCKET_PATH_MAX + 64];
   struct stat moved;
@@ -125,17 +152,24 @@ static int note_file(const char *path, mode_t mode,
 
 #define TRIES 10
 
+static int bind_in_turn(int fd, const struct ux_address *a, const char *path) {
+  int lock = lock_directory(path), err = EADDRINUSE;
+  for (int i = 0; i < TRIES && err == EADDRINUSE; i++) {
+    err = make_way(path);
+    if (err != 0) break;
+    err = bind_once(fd, a);
+  }
+  if (lock >= 0) close(lock);
+  return err;
+}
+
 int ux_socket_bind(int fd, const struct ux_address *a, mode_t mode,
                    bool is_stale_ok, struct ux_socket_file *file) {
   const char *path = ux_address_path(a);
   if (path == NULL) return bind_once(fd, a);
   if (fchmod(fd, mode) != 0) return errno;
   int err = bind_once(fd, a);
-  for (int i = 0; i < TRIES && err == EADDRINUSE && is_stale_ok; i++) {
-    err = make_way(path);
-    if (err != 0) return err;
-    err = bind_once(fd, a);
-  }
+  if (err == EADDRINUSE && is_stale_ok) err = bind_in_turn(fd, a, path);
   return err == 0 ? note_file(path, mode, file) : err;
 }
 

@@ -58,6 +58,7 @@ static int send_with_fds(lua_State *L, const struct ux_object *o, int fd,
     if (*done == 0 && count > 0) {
       set_control(&m, control, (size_t)count);
       gather_fds(L, (int *)(void *)CMSG_DATA(CMSG_FIRSTHDR(&m)), count);
+      if (!o->open) ux_closed_error(L, o->class); /* by somebody's fileno */
     }
     ssize_t n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
     int err = n >= 0 ? 0 : errno;
@@ -85,9 +86,9 @@ any other way of reading drops the descriptors.
 @treturn[1] Stream the socket
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EBADF (an integer that is not open; nothing was
-sent), EINVAL (more than 253), EPIPE, ETIMEDOUT, ETOOMANYREFS (too many under
-way), EMSGSIZE, ENOTSOCK
+@treturn[2] integer errno: EBADF (an integer that is not open, or the stream not
+for writing; nothing was sent), EINVAL (more than 253), EPIPE, ETIMEDOUT,
+ETOOMANYREFS (too many under way), EMSGSIZE, ENOTSOCK
 @treturn[2] integer bytes that went out; when it is not 0 the descriptors went
 out with them
 @see unix(7)
@@ -104,9 +105,14 @@ static int l_send_fds(lua_State *L) {
                 2,
                 "at least a byte has to go along");
   lua_Integer count = luaL_len(L, 3);
-  luaL_argcheck(L, count <= FDS_CHECKED, 3, "too many descriptors");
+  luaL_argcheck(
+    L, count >= 0 && count <= FDS_CHECKED, 3, "too many descriptors");
   struct ux_deadline deadline = ux_socket_deadline(L, 4, o);
-  if (is_stream) err = ux_stream_flush(L, (struct ux_stream *)o, &deadline);
+  if (is_stream) {
+    struct ux_stream *s = (struct ux_stream *)o;
+    fd = s->wfd;
+    err = fd < 0 ? EBADF : ux_stream_flush(L, s, &deadline);
+  }
   if (err == 0) err = send_with_fds(L, o, fd, count, &done, &deadline);
   if (err != 0) {
     int results = ux_socket_fail(L, err, "sendmsg");
@@ -138,11 +144,7 @@ static int l_rights_gc(lua_State *L) {
 static struct rights *new_rights(lua_State *L) {
   struct rights *r = lua_newuserdatauv(L, sizeof *r, 0);
   r->count = 0;
-  if (luaL_newmetatable(L, rights_name)) {
-    lua_pushcfunction(L, l_rights_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  ux_set_finalizer(L, rights_name, l_rights_gc);
   return r;
 }
 
@@ -179,11 +181,39 @@ static void take_fds(struct message *m, const struct cmsghdr *c) {
   }
 }
 
+#if defined(__linux__) && !defined(SCM_PIDFD)
+#define SCM_PIDFD 4 /* Linux 6.5 */
+#endif
+
+/* The sender as a descriptor: comes when somebody has set SO_PASSPIDFD. */
+static void drop_pidfd(const struct cmsghdr *c) {
+#ifdef SCM_PIDFD
+  int fd;
+  if (c->cmsg_type != SCM_PIDFD || c->cmsg_len != CMSG_LEN(sizeof fd)) return;
+  memcpy(&fd, CMSG_DATA(c), sizeof fd);
+  if (fd >= 0) close(fd);
+#else
+  (void)c;
+#endif
+}
+
+void ux_socket_drop_fds(struct msghdr *h) {
+  struct rights none = {.count = 0};
+  struct message m = {.max_fds = 0, .rights = &none};
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL;
+       c = CMSG_NXTHDR(h, c)) {
+    if (c->cmsg_level != SOL_SOCKET) continue;
+    if (c->cmsg_type == SCM_RIGHTS) take_fds(&m, c);
+    drop_pidfd(c);
+  }
+}
+
 static void take_control(struct message *m, struct msghdr *h) {
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL;
        c = CMSG_NXTHDR(h, c)) {
     if (c->cmsg_level != SOL_SOCKET) continue;
     if (c->cmsg_type == SCM_RIGHTS) take_fds(m, c);
+    drop_pidfd(c);
 #ifdef SCM_CREDENTIALS
     if (c->cmsg_type == SCM_CREDENTIALS) {
       struct ucred u;
@@ -246,9 +276,16 @@ static bool is_end(const struct ux_object *o, const struct message *m) {
   return p->is_seqpacket && m->is_end;
 }
 
+static int read_fd(const struct ux_object *o) {
+  return o->class == &ux_stream_class ? ((const struct ux_stream *)o)->rfd
+                                      : o->class->fileno(o);
+}
+
 /* Receives a message and pushes its bytes, nil at the end; 0 or an errno. */
-static int receive(lua_State *L, struct ux_object *o, int fd,
-                   struct message *m, struct ux_deadline *deadline) {
+static int receive(lua_State *L, struct ux_object *o, struct message *m,
+                   struct ux_deadline *deadline) {
+  int fd = read_fd(o);
+  if (fd < 0) return EBADF;
   for (;;) {
     if (take_buffered(L, o, m)) return 0;
     int err = receive_once(fd, m);
@@ -386,20 +423,21 @@ this process may have open
 @treturn[2] nil at the end
 @treturn[3] nil
 @treturn[3] string message
-@treturn[3] integer errno: ETIMEDOUT, ECONNRESET, ENOTSOCK, ENOTCONN
+@treturn[3] integer errno: ETIMEDOUT, ECONNRESET, ENOTSOCK, ENOTCONN, EBADF (not
+open for reading)
 @see unix(7)
 @see recvmsg(2)
 */
 static int l_receive_fds(lua_State *L) {
   struct ux_object *o;
   struct message m = {.length = 0};
-  int fd = ux_check_socket(L, &o);
+  ux_check_socket(L, &o);
   struct ux_deadline deadline = ux_socket_deadline(L, 3, o);
   lua_settop(L, 4);
   prepare(L, o, &m);
   m.room = check_count(L, 2, m.room, most_room(o, &m));
   m.max_fds = check_count(L, 4, FDS_MAX, FDS_MAX);
-  int err = receive(L, o, fd, &m, &deadline);
+  int err = receive(L, o, &m, &deadline);
   if (err != 0) return ux_socket_fail(L, err, "recvmsg");
   if (lua_isnil(L, -1)) return 1;
   push_objects(L, m.rights);
@@ -478,7 +516,7 @@ static int l_receive_message(lua_State *L) {
   struct ux_object *o;
   struct message m = {.length = 0};
   struct message_options options = {.max = -1, .max_fds = FDS_MAX};
-  int fd = ux_check_socket(L, &o);
+  ux_check_socket(L, &o);
   struct ux_deadline deadline = ux_socket_deadline(L, 3, o);
   lua_settop(L, 2);
   ux_check_options(L, 2, message_schema, &options);
@@ -488,7 +526,7 @@ static int l_receive_message(lua_State *L) {
     m.room = (lua_Unsigned)options.max < most ? (size_t)options.max : most;
   m.max_fds = (size_t)options.max_fds;
   m.is_peek = options.peek;
-  int err = receive(L, o, fd, &m, &deadline);
+  int err = receive(L, o, &m, &deadline);
   if (err != 0) return ux_socket_fail(L, err, "recvmsg");
   if (!lua_isnil(L, -1)) push_table(L, o, &m);
   return 1;

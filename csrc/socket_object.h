@@ -102,6 +102,10 @@ char *ux_push_scratch(lua_State *L);
    message touches costs nothing. */
 #define UX_SCRATCH_SIZE ((size_t)1024 * 1024)
 
+/* Closes the descriptors of a message that was received. */
+struct msghdr;
+void ux_socket_drop_fds(struct msghdr *m);
+
 /* Methods by file, and which classes get them. */
 extern const luaL_Reg ux_socket_name_methods[];    /* all three */
 extern const luaL_Reg ux_socket_option_methods[];  /* all three */

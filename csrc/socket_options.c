@@ -53,6 +53,12 @@ static int l_peer_address(lua_State *L) {
   return push_name(L, "getpeername", getpeername);
 }
 
+static bool is_unix(int fd) {
+  struct ux_address a = {.length = sizeof a.sa};
+  return getsockname(fd, (struct sockaddr *)&a.sa, &a.length) == 0 &&
+         a.sa.ss_family == AF_UNIX;
+}
+
 /***
 Who the other side is, or was when it connected or called listen: the kernel
 says so, not the peer. Of a Listener: itself.
@@ -72,7 +78,8 @@ static int l_peer_credentials(lua_State *L) {
   socklen_t size = sizeof c;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &size) != 0)
     return ux_socket_fail(L, errno, "getsockopt");
-  if (c.uid == (uid_t)-1) return ux_socket_fail(L, ENOTCONN, "getsockopt");
+  if (c.uid == (uid_t)-1)
+    return ux_socket_fail(L, is_unix(fd) ? ENOTCONN : ENOTSUP, "getsockopt");
   lua_pushinteger(L, c.pid);
   lua_pushinteger(L, c.uid);
   lua_pushinteger(L, c.gid);
@@ -177,9 +184,12 @@ static const struct option options[] = {
 
 /* An integer is the number of an option of SOL_SOCKET. */
 static struct option check_option(lua_State *L) {
-  if (lua_isinteger(L, 2))
-    return (struct option){
-      NULL, INTEGER, SOL_SOCKET, (int)lua_tointeger(L, 2)};
+  if (lua_isinteger(L, 2)) {
+    lua_Integer n = lua_tointeger(L, 2);
+    luaL_argcheck(
+      L, n >= INT_MIN && n <= INT_MAX, 2, "no number of an option");
+    return (struct option){NULL, INTEGER, SOL_SOCKET, (int)n};
+  }
   const char *name = luaL_checkstring(L, 2);
   for (const struct option *o = options; o->name != NULL; o++)
     if (strcmp(o->name, name) == 0) return *o;
@@ -256,18 +266,26 @@ static int check_int(lua_State *L) {
   return (int)n;
 }
 
+/* The system would take a negative one for a very large one. */
+static int check_size(lua_State *L) {
+  int n = check_int(L);
+  luaL_argcheck(L, n >= 0, 3, "value must not be negative");
+  return n;
+}
+
 static void check_seconds(lua_State *L, struct timeval *time) {
   lua_Number n = luaL_checknumber(L, 3);
   luaL_argcheck(
     L, n >= 0 && n <= INT_MAX, 3, "value must be a number of seconds >= 0");
-  time->tv_sec = (time_t)n;
-  time->tv_usec = (suseconds_t)((n - floor(n)) * 1e6);
+  lua_Number us = ceil(n * 1e6); /* a tiny one is not "for ever" */
+  time->tv_sec = (time_t)(us / 1e6);
+  time->tv_usec = (suseconds_t)(us - (lua_Number)time->tv_sec * 1e6);
 }
 
 static void check_linger(lua_State *L, struct linger *linger) {
   bool is_off = lua_isboolean(L, 3) && !lua_toboolean(L, 3);
   linger->l_onoff = !is_off;
-  linger->l_linger = is_off ? 0 : check_int(L);
+  linger->l_linger = is_off ? 0 : check_size(L);
 }
 
 /***
@@ -294,6 +312,8 @@ static int l_set_option(lua_State *L) {
     check_seconds(L, &v.time);
   } else if (o.kind == LINGER) {
     check_linger(L, &v.linger);
+  } else if (o.kind == DOUBLED) {
+    v.number = check_size(L);
   } else {
     v.number = check_int(L);
   }

@@ -192,6 +192,25 @@ static int send_to(lua_State *L, struct ux_packet *p,
   return err;
 }
 
+static int family_of(int fd) {
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t length = sizeof sa;
+  return getsockname(fd, (struct sockaddr *)&sa, &length) == 0 ? sa.ss_family
+                                                               : AF_UNSPEC;
+}
+
+/* The address at arg that this socket is to send to; the index of its name.
+   While that is looked up a handler may close the socket. */
+static int check_target(lua_State *L, const struct ux_packet *p, int arg,
+                        struct ux_deadline *deadline,
+                        struct ux_addresses *to) {
+  struct ux_address_use use = {.type = SOCK_DGRAM};
+  if (lua_istable(L, arg)) use.family = family_of(p->fd);
+  ux_check_address(L, arg, &use, deadline, to);
+  if (!p->head.open) ux_closed_error(L, p->head.class);
+  return lua_gettop(L);
+}
+
 /***
 Sends a message to an address: from a datagram socket, connected or not.
 @function Packet:send_to
@@ -212,11 +231,12 @@ static int l_send_to(lua_State *L) {
   luaL_checkstring(L, 2);
   struct ux_deadline deadline = ux_socket_deadline(L, 4, &p->head);
   lua_settop(L, 3);
-  ux_check_address(L, 3, SOCK_DGRAM, false, &to);
+  int name = check_target(L, p, 3, &deadline, &to);
   int err = to.err;
   if (err == 0 && p->is_seqpacket) err = EOPNOTSUPP;
   if (err == 0) err = send_to(L, p, &to.list[0], &deadline);
-  return err == 0 ? packet_itself(L) : ux_address_fail(L, err, "sendto", 4);
+  return err == 0 ? packet_itself(L)
+                  : ux_address_fail(L, &to, err, "sendto", name);
 }
 
 /* ---- receiving --------------------------------------------------------- */
@@ -240,9 +260,10 @@ static bool is_shut(int fd) {
 #endif
 }
 
-/* 0 or an errno. With a time comes a control message. */
+/* 0 or an errno. With a time comes a control message; others that may come, if
+   whoever shares the socket turned the time off, may bring descriptors. */
 static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
-                        struct arrival *a) {
+                        int flags, struct arrival *a) {
   union {
     char bytes[CMSG_SPACE(4 * sizeof(long))];
     struct cmsghdr align;
@@ -257,8 +278,9 @@ static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
     m.msg_control = control.bytes;
     m.msg_controllen = sizeof control.bytes;
   }
-  a->length = recvmsg(p->fd, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  a->length = recvmsg(p->fd, &m, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
   if (a->length < 0) return errno;
+  ux_socket_drop_fds(&m);
   a->from.length = m.msg_namelen;
   a->is_end = a->length == 0 && p->is_seqpacket &&
               (p->tells_end ? m.msg_controllen == 0 : is_shut(p->fd));
@@ -266,10 +288,35 @@ static int receive_once(struct ux_packet *p, size_t room, bool wants_from,
 }
 
 /* A message of a connected socket, with no address. */
-static int receive_plain(struct ux_packet *p, size_t room, struct arrival *a) {
+static int receive_plain(struct ux_packet *p, size_t room, int flags,
+                         struct arrival *a) {
   a->is_end = false;
-  a->length = recv(p->fd, p->scratch, room, MSG_DONTWAIT | MSG_TRUNC);
+  a->length = recv(p->fd, p->scratch, room, flags | MSG_TRUNC);
   return a->length >= 0 ? 0 : errno;
+}
+
+struct receiving {
+  struct ux_packet *p;
+  size_t room;
+  bool wants_from;
+  struct arrival *a;
+};
+
+static int receive_with(const struct receiving *r, int flags) {
+  struct ux_packet *p = r->p;
+  bool is_plain = !r->wants_from && !p->tells_end && !p->is_seqpacket;
+  return is_plain ? receive_plain(p, r->room, flags, r->a)
+                  : receive_once(p, r->room, r->wants_from, flags, r->a);
+}
+
+/* What is no message of no bytes but the end looks like one when it comes
+   while a datagram socket sleeps: its reading was shut down. */
+static int receive_blocking(void *arg) {
+  const struct receiving *r = arg;
+  int err = receive_with(r, 0);
+  if (err == 0 && r->a->length == 0 && !r->p->is_seqpacket)
+    r->a->is_end = is_shut(r->p->fd);
+  return err;
 }
 
 /* Once reading is shut down poll calls a datagram socket ready, and there is
@@ -279,20 +326,26 @@ static bool is_over(const struct ux_packet *p, int err) {
          is_shut(p->fd);
 }
 
-static int receive(lua_State *L, struct ux_packet *p, size_t room,
+/* While it waits a handler may set a lower limit. It looks for the end when
+   there is no message though there should be one, or it will not wait. */
+static int receive(lua_State *L, struct ux_packet *p, size_t *room,
                    bool wants_from, struct arrival *a,
                    struct ux_deadline *deadline) {
-  bool is_plain = !wants_from && !p->tells_end && !p->is_seqpacket;
-  for (;;) {
-    int err = is_plain ? receive_plain(p, room, a)
-                       : receive_once(p, room, wants_from, a);
-    if (err == 0) return 0;
-    if (deadline->left != 0 && is_over(p, err)) {
+  struct receiving r = {p, *room, wants_from, a};
+  for (bool is_last = deadline->left == 0;; is_last = true) {
+    if (*room > p->room) r.room = *room = p->room;
+    int err = receive_with(&r, MSG_DONTWAIT);
+    if (is_last && is_over(p, err)) {
       a->is_end = true;
       return 0;
     }
-    err = ux_socket_again(L, &p->head, p->fd, err, POLLIN, deadline);
-    if (err != 0) return err;
+    if (err == EAGAIN || err == EWOULDBLOCK)
+      err = ux_wait_fd_call(L, receive_blocking, &r, p->fd, POLLIN, deadline);
+    else if (err == EINTR)
+      ux_interrupt_run(L);
+    if (err == 0) return 0;
+    if (!p->head.open) ux_closed_error(L, p->head.class);
+    if (err != EINTR && err != EAGAIN && err != EWOULDBLOCK) return err;
   }
 }
 
@@ -336,9 +389,9 @@ that was sent before over UDP), ENOTCONN
 static int l_receive(lua_State *L) {
   struct ux_packet *p = check_packet(L);
   struct ux_deadline deadline = ux_socket_deadline(L, 2, &p->head);
-  struct arrival a;
+  struct arrival a = {.length = 0};
   size_t room = check_room(L, 3, p);
-  int err = receive(L, p, room, false, &a, &deadline);
+  int err = receive(L, p, &room, false, &a, &deadline);
   if (err != 0) return ux_socket_fail(L, err, "recv");
   if (a.is_end) {
     lua_pushnil(L);
@@ -367,7 +420,7 @@ static int l_receive_from(lua_State *L) {
   struct ux_deadline deadline = ux_socket_deadline(L, 2, &p->head);
   struct arrival a = {.length = 0};
   size_t room = check_room(L, 3, p);
-  int err = receive(L, p, room, true, &a, &deadline);
+  int err = receive(L, p, &room, true, &a, &deadline);
   if (err != 0) return ux_socket_fail(L, err, "recvfrom");
   if (a.is_end) {
     lua_pushnil(L);
@@ -447,16 +500,17 @@ EISCONN (a seqpacket socket), ENAMETOOLONG
 static int l_connect(lua_State *L) {
   struct ux_packet *p = check_packet(L);
   struct ux_addresses to;
+  struct ux_deadline deadline = {.left = p->timeout};
   lua_settop(L, 2);
-  ux_check_address(L, 2, SOCK_DGRAM, false, &to);
-  int err = to.err;
+  int name = check_target(L, p, 2, &deadline, &to), err = to.err;
   if (err == 0) {
     struct ux_address *a = &to.list[0];
-    if (lua_rawlen(L, 3) == 0) a->sa.ss_family = AF_UNSPEC;
+    if (lua_rawlen(L, name) == 0) a->sa.ss_family = AF_UNSPEC;
     if (connect(p->fd, (const struct sockaddr *)&a->sa, a->length) != 0)
       err = errno;
   }
-  return err == 0 ? packet_itself(L) : ux_address_fail(L, err, "connect", 3);
+  return err == 0 ? packet_itself(L)
+                  : ux_address_fail(L, &to, err, "connect", name);
 }
 
 const luaL_Reg ux_packet_methods[] = {

@@ -54,13 +54,10 @@ static int send_all(lua_State *L, struct ux_stream *s, const struct options *o,
   char *scratch = ux_push_scratch(L);
   while (*done < o->count) {
     ssize_t n;
-    int err = send_part(ux_check_fd(L, 2),
-                        s->wfd,
-                        scratch,
-                        o->offset + *done,
-                        o->count - *done,
-                        &n,
-                        call);
+    int file = ux_check_fd(L, 2); /* may call somebody's fileno */
+    if (!s->head.open) ux_closed_error(L, s->head.class);
+    int err = send_part(
+      file, s->wfd, scratch, o->offset + *done, o->count - *done, &n, call);
     if (err == 0 && n < 0) return 0;
     if (err == 0)
       *done += n;
@@ -75,7 +72,8 @@ static int send_all(lua_State *L, struct ux_stream *s, const struct options *o,
 static int open_path(lua_State *L, struct ux_stream **own) {
   const char *path = ux_check_cstring(L, 2);
   struct ux_stream *file = ux_stream_new(L, "file stream", 2);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  /* O_NONBLOCK: a FIFO is not waited for, but refused. */
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (fd < 0) return errno;
   ux_stream_set(file, fd, -1, UX_RAWIO_FILE);
   lua_replace(L, 2);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define MOST_ROOM 65536
 
@@ -18,16 +19,38 @@
 /* How much a call got. */
 enum { FILL_OK = 0, FILL_EOF = -1 };
 
-/* Sleeps until there is input. What was written and kept back goes out first:
-   the other side may be waiting for it before it answers. */
-static int wait_for_input(lua_State *L, struct ux_stream *s,
+/* A read into the room at the end of the buffer. */
+struct reading {
+  struct ux_stream *s;
+  size_t room;
+  ssize_t got;
+};
+
+static char *room_of(const struct ux_stream *s) {
+  return s->in.data + s->in.end;
+}
+
+static int receive_blocking(void *arg) {
+  struct reading *r = arg;
+  r->got = recv(r->s->rfd, room_of(r->s), r->room, 0);
+  return r->got >= 0 ? 0 : errno;
+}
+
+/* Sleeps until there is input: 0 when it was read already, EAGAIN when not. A
+   pipe is as fast with poll. What was written and kept back goes out first: the
+   other side may be waiting for it before it answers. */
+static int wait_for_input(lua_State *L, struct reading *r,
                           struct ux_deadline *deadline) {
+  struct ux_stream *s = r->s;
   if (ux_buffer_length(&s->out) > 0) {
     int err = ux_stream_flush(L, s, deadline);
     if (err != 0) return err;
+    return EAGAIN; /* that may have taken a while */
   }
+  if (s->rhow == UX_RAWIO_SOCKET)
+    return ux_wait_fd_call(L, receive_blocking, r, s->rfd, POLLIN, deadline);
   int err = ux_wait_fd(L, s->rfd, POLLIN, deadline);
-  return err == EINTR ? 0 : err;
+  return err == 0 ? EAGAIN : err;
 }
 
 /* A read that filled its room asks for twice as much the next time. */
@@ -47,19 +70,19 @@ static int fill(lua_State *L, struct ux_stream *s,
     if (!s->head.open) ux_closed_error(L, s->head.class);
     if (s->rfd < 0) return EBADF;
     ux_buffer_reserve(L, &s->in, s->room);
-    size_t room = s->in.size - s->in.end;
-    ssize_t n = ux_rawio_read(s->rfd, &s->rhow, s->in.data + s->in.end, room);
-    if (n > 0) {
-      received(s, (size_t)n, room);
+    struct reading r = {.s = s, .room = s->in.size - s->in.end};
+    r.got = ux_rawio_read(s->rfd, &s->rhow, room_of(s), r.room);
+    int err = r.got >= 0 ? 0 : errno;
+    if (err == EAGAIN || err == EWOULDBLOCK)
+      err = wait_for_input(L, &r, deadline);
+    else if (err == EINTR)
+      ux_interrupt_run(L);
+    if (err == 0 && r.got == 0) return FILL_EOF;
+    if (err == 0) {
+      received(s, (size_t)r.got, r.room);
       return FILL_OK;
     }
-    int err = errno;
-    if (n == 0) return FILL_EOF;
-    if (err == EAGAIN || err == EWOULDBLOCK)
-      err = wait_for_input(L, s, deadline);
-    else if (err == EINTR)
-      err = (ux_interrupt_run(L), 0);
-    if (err != 0) return err;
+    if (err != EINTR && err != EAGAIN) return err;
     /* A handler read: what it left may be what the caller wants. */
     if (s->takes != takes || ux_buffer_length(&s->in) != before)
       return FILL_OK;
@@ -141,11 +164,15 @@ static int read_all(lua_State *L, struct ux_stream *s,
    As in Lua's io library: at most so many characters. */
 #define NUMERAL_MAX 200
 
+/* No errno: a handler read what was scanned. */
+#define ERR_STALE (-2)
+
 struct numeral {
   lua_State *L;
   struct ux_stream *s;
   struct ux_deadline *deadline;
-  size_t length; /* scanned so far */
+  size_t length;  /* scanned so far */
+  unsigned takes; /* of the stream, when the scan began */
   bool is_too_long;
   int err; /* an errno that stopped the scan */
 };
@@ -153,6 +180,7 @@ struct numeral {
 static int numeral_peek(struct numeral *n) {
   if (n->err != 0 || n->is_too_long) return EOF;
   int err = fill_to(n->L, n->s, n->length + 1, n->deadline);
+  if (n->s->takes != n->takes) err = n->err = ERR_STALE;
   if (err > 0) n->err = err;
   return err == FILL_OK ? (unsigned char)input(n->s)[n->length] : EOF;
 }
@@ -213,10 +241,14 @@ static int skip_space(lua_State *L, struct ux_stream *s,
 static int read_number(lua_State *L, struct ux_stream *s,
                        struct ux_deadline *deadline) {
   char text[NUMERAL_MAX + 1];
-  struct numeral n = {.L = L, .s = s, .deadline = deadline};
-  int err = skip_space(L, s, deadline);
-  if (err != FILL_OK) return err;
-  scan_numeral(&n);
+  struct numeral n;
+  do {
+    int err = skip_space(L, s, deadline);
+    if (err != FILL_OK) return err;
+    n = (struct numeral){
+      .L = L, .s = s, .deadline = deadline, .takes = s->takes};
+    scan_numeral(&n);
+  } while (n.err == ERR_STALE);
   if (n.err != 0) return n.err;
   memcpy(text, input(s), n.length);
   text[n.length] = '\0';

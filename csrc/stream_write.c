@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define HEADER_SIZE 4
 
@@ -352,7 +353,10 @@ static void keep_rest(lua_State *L, struct ux_stream *s,
                       const struct iovec *iov, int count) {
   for (int i = 0; i < count; i++) {
     if (!ux_buffer_try_reserve(L, &s->out, iov[i].iov_len)) {
-      if (s->wfd != s->rfd) ux_fd_close(&s->wfd);
+      if (s->wfd != s->rfd)
+        ux_fd_close(&s->wfd);
+      else
+        shutdown(s->wfd, SHUT_WR);
       s->wfd = -1;
       luaL_error(L, "not enough memory");
     }
@@ -366,9 +370,14 @@ static int send_straight(lua_State *L, struct ux_stream *s, struct message *m,
   struct iovec both[2] = {{m->header, HEADER_SIZE},
                           {(void *)(uintptr_t)m->bytes, m->length}};
   struct iovec *iov = both;
-  int count = 2;
-  int err = ux_stream_flush(L, s, deadline);
-  if (err == 0) err = put_some(L, s, iov, count, done, deadline);
+  int count = 2, err;
+  do { /* a handler may have left half a message of its own while this waited */
+    err = ux_stream_flush(L, s, deadline);
+    if (err != 0) return err;
+    err = put_once(L, s, iov, count, done);
+    if (err == 0) break;
+    err = try_again(L, s, err, deadline);
+  } while (err == 0);
   if (err != 0) return err;
   advance(&iov, &count, *done);
   if (count == 0) return 0;

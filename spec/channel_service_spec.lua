@@ -160,6 +160,22 @@ describe("channel.service", function()
     assert.equal(50, served)
   end)
 
+  it("stands in a poller, for its servers", function()
+    local service <close> = assert(channel.service())
+    local client = in_child(function()
+      return service:call(20, SOON) == 40
+    end)
+    local request, value
+    repeat
+      assert(ipc.poll.wait({service}, SOON))
+      request, value = service:accept(0)
+    until request
+    assert(request:reply(2 * value))
+    finish(client)
+    t.timed_out(service:accept(0))
+    assert.same({}, (ipc.poll.wait({service}, 0)) or {})
+  end)
+
   it("is none of the other kinds", function()
     local service <close> = channel.service()
     local queue <close> = channel.queue()

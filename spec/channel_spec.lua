@@ -114,6 +114,26 @@ describe("A channel", function()
     t.raises("closed channel", receive)
   end)
 
+  it("is received in a loop, which raises what is no end", function()
+    local Thing = {}
+    local q <close> = assert(channel.queue())
+    local child = in_child(function()
+      codec.register(19, Thing, function() return 1 end,
+        function() return nil end)
+      q:send(setmetatable({}, Thing))
+      q:send "next"
+    end)
+    finish(child)
+    t.raises("no value", function() for _ in q:receiver() do end end)
+    local got = {}
+    q:send(nil)
+    for value in q:receiver() do got[#got + 1] = value end
+    q:send "last"
+    q:shutdown()
+    for value in q:receiver() do got[#got + 1] = value end
+    assert.same({"next", "last"}, got)
+  end)
+
   it("tells about itself", function()
     local name = t.names.posix()
     local q <close> = assert(channel.queue(name,
@@ -448,7 +468,8 @@ describe("A loan", function()
     t.timed_out(q:receive(0)) -- not yet there
     assert.is_true(q:commit(loan))
     t.raises("closed region", loan.write, loan, 0, "x")
-    local view = assert(q:peek(SOON))
+    local view, what = assert(q:peek(SOON))
+    assert.equal("bytes", what)
     assert.equal("hello world", view:read(0))
     t.raises("read-only", view.write, view, 0, "x")
     assert.is_true(q:release(view))
@@ -654,7 +675,8 @@ describe("What comes through a channel", function()
   it("is dropped when it is no value", function()
     local q <close> = assert(channel.queue())
     q:send {1}
-    local loan = assert(q:peek(0))
+    local loan, what = assert(q:peek(0))
+    assert.equal("value", what)
     local bytes = loan:read(0)
     assert.same({1}, (codec.decode(bytes)))
     q:release(loan)

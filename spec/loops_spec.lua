@@ -14,13 +14,14 @@ local PRELUDE = [[
   end
 ]]
 
+-- Debian has copas for older Luas only; it runs with this one too.
+local OLDER = "/usr/share/lua/5.1/?.lua"
+
 -- A script that needs these modules, what it prints.
 local function check(modules, script, expected)
   for _, name in ipairs(modules) do
-    if not pcall(function()
-      return package.searchpath(name, package.path)
-        or assert(package.searchpath(name, package.cpath))
-    end) then
+    if not (package.searchpath(name, package.path .. ";" .. OLDER)
+      or package.searchpath(name, package.cpath)) then
       return pending(name .. " is not installed")
     end
   end
@@ -116,6 +117,26 @@ describe("cqueues", function()
       assert(loop:loop(5))
     ]], "nil\ttimeout\t110\ntrue\nx\n")
   end)
+
+  it("is told to forget an object before that is closed", function()
+    check({"_cqueues", "cqueues"}, [[
+      local cqueues = require "cqueues"
+      local loop = cqueues.new()
+      loop:wrap(function()
+        local r, w = pipe.open()
+        local fd = r:fileno()
+        cqueues.poll(r, 0.001)
+        cqueues.cancel(fd)
+        r:close()
+        w:close()
+        r, w = pipe.open()
+        print(r:fileno() == fd)
+        w:write "x\n"
+        print(cqueues.poll(r, 5) == r, r:read("l", 0))
+      end)
+      print(loop:loop(10))
+    ]], "true\ntrue\tx\ntrue\n")
+  end)
 end)
 
 describe("LuaSocket's select", function()
@@ -179,23 +200,37 @@ end)
 
 describe("copas", function()
   it("waits for a Stream among its threads", function()
-    check({"socket.core", "socket", "copas"}, [[
+    check({"socket.core", "socket", "copas"}, ("package.path = %q"):format(
+      package.path .. ";" .. OLDER) .. [[
+
       local copas = require "copas"
       local stream = hello()
+      -- What copas calls, in its own words.
+      local function adapt(object)
+        return {
+          settimeout = function() end,
+          getfd = function() return object:getfd() end,
+          dirty = function() return object:dirty() end,
+          receive = function() return object:read("l", 0) end,
+          close = function() end,
+        }
+      end
+      local client = adapt(stream)
+      local lines = {}
       copas.addthread(function()
-        copas.sleep(0.01)
+        for i = 1, 2 do lines[i] = copas.receive(client) end
+      end)
+      local r, w = pipe.open()
+      copas.addthread(function()
+        copas.receive(adapt(r))
         stream:write "copas\n"
       end)
-      copas.addthread(function()
-        local bytes
-        repeat
-          copas.sleep(0)
-          bytes = stream:read("l", 0)
-        until bytes
-        print(bytes)
-      end)
-      copas.loop()
-    ]], "hello copas\n")
+      for _ = 1, 3 do copas.step(0.001) end -- nobody has anything to do
+      print(#lines)
+      w:write "go\n"
+      repeat copas.step(1) until #lines == 2
+      print(lines[1], lines[2])
+    ]], "0\nhello copas\tmore\n")
   end)
 end)
 

@@ -23,6 +23,16 @@ local function as_root(name, test)
 end
 
 describe("posix_mq.open", function()
+  it("tells whether it made what it opened", function()
+    local name = t.names.posix()
+    local options = {create = true, temporary = true}
+    local first, is_new = posix_mq.open(name, options)
+    local second, is_new_too = posix_mq.open(name, options)
+    first:close()
+    second:close()
+    assert.same({true, false}, {is_new, is_new_too})
+  end)
+
   it("makes an empty queue (OPTS:mq_open/1-1)", function()
     local q <close> = new()
     assert.equal(0, #q)

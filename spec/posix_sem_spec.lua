@@ -20,6 +20,16 @@ local function as_root(name, test)
 end
 
 describe("posix_sem.open", function()
+  it("tells whether it made what it opened", function()
+    local name = t.names.posix()
+    local options = {create = true, temporary = true}
+    local first, is_new = posix_sem.open(name, options)
+    local second, is_new_too = posix_sem.open(name, options)
+    first:close()
+    second:close()
+    assert.same({true, false}, {is_new, is_new_too})
+  end)
+
   it("makes one with a value, 0 included", function()
     for _, value in ipairs {0, 1, 5} do
       local s <close> = new(value)

@@ -26,6 +26,16 @@ local function output_of(command)
 end
 
 describe("posix_shm.open", function()
+  it("tells whether it made what it opened", function()
+    local name = t.names.posix()
+    local options = {create = true, size = 4096, temporary = true}
+    local first, is_new = posix_shm.open(name, options)
+    local second, is_new_too = posix_shm.open(name, options)
+    first:close()
+    second:close()
+    assert.same({true, false}, {is_new, is_new_too})
+  end)
+
   it("makes a segment of zeros", function()
     local s <close> = new(5000)
     assert.equal(5000, s:size())

@@ -62,6 +62,18 @@ describe("process.fork", function()
     assert.same({"exit", 0}, {run(function() end)})
   end)
 
+  it("makes the exit code 1 of nil and a message, and says it", function()
+    local result = children.run([[
+      local ipc = require "unixipc"
+      local child = ipc.process.fork(function()
+        return ipc.fifo.open("/no/such/fifo", "r")
+      end)
+      print(child:wait())
+    ]])
+    assert.equal("exit\t1\n", result.out)
+    assert.truthy(result.err:find("/no/such/fifo", 1, true), result.err)
+  end)
+
   it("makes the exit code of the first result", function()
     assert.same({"exit", 3}, {run(function() return 3, 4 end)})
   end)

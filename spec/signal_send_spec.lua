@@ -188,7 +188,7 @@ describe("signal.send", function()
   end)
 
   it("refuses what is no process", function()
-    for _, pid in ipairs {1.5, 1 << 31, -(1 << 31), 1 << 40, "x", {}} do
+    for _, pid in ipairs {1.5, 1 << 31, -(1 << 31) - 1, 1 << 40, "x", {}} do
       t.raises("bad argument #1", signal.send, pid, 0)
       t.raises("bad argument #1", signal.queue, pid, 0)
       t.raises("bad argument #1", signal.send_group, pid, 0)

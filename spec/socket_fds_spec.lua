@@ -312,14 +312,13 @@ describe("send_fds and receive_fds", function()
   it("send what is kept back first, and long strings whole", function()
     local one, other = assert(socket.pair())
     local long = ("0123456789"):rep(100000)
-    one:setvbuf "full"
-    one:write "first "
     local child <close> = assert(process.fork(function()
       other:close()
+      one:setvbuf "full"
+      one:write "first "
       assert(one:send_fds(long, {0}, WAIT))
       one:close()
     end))
-    one:setvbuf "no"
     one:close()
     local all, fds = {}, 0
     for bytes, list in function() return other:receive_fds(nil, WAIT) end do

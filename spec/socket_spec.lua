@@ -132,9 +132,10 @@ describe("socket.listen and connect", function()
     local listener, client, server = connection(nil, fitting)
     assert.equal(fitting, client:peer_address())
     close(listener, client, server)
-    for _, long in ipairs {fitting .. "x", "@" .. ("a"):rep(107)} do
+    for most, long in pairs {[107] = fitting .. "x",
+      [108] = "@" .. ("a"):rep(108)} do
       local message = t.refused("ENAMETOOLONG", socket.listen(long))
-      assert.truthy(message:find "over 107 bytes")
+      assert.truthy(message:find("over " .. most .. " bytes", 1, true))
       t.refused("ENAMETOOLONG", socket.connect(long))
       t.refused("ENAMETOOLONG", socket.datagram(long))
     end
@@ -158,7 +159,7 @@ describe("socket.listen and connect", function()
     t.raises("seqpacket", socket.listen, LOCAL, {type = "seqpacket"})
     t.raises("do not listen", socket.listen, "@x", {type = "datagram"})
     t.raises("timeout must be", socket.connect, "@x", nil, -1)
-    t.raises("timeout must be", socket.connect, "@x", {timeout = -1})
+    t.raises("option 'timeout'", socket.connect, "@x", {timeout = -1})
     t.raises("invalid option", socket.pair, "raw")
   end)
 

@@ -365,8 +365,9 @@ describe("Using the library", function()
         local text = file:read "a"
         local list = {}
         for _, name in ipairs {"SigBlk", "SigIgn", "SigCgt", "Umask"} do
-          list[#list + 1] = text:match(name .. ":\t(%x+)")
+          list[#list + 1] = tonumber(text:match(name .. ":\t(%x+)"), 16)
         end
+        list[3] = list[3] & ~(1 << 62) -- its own, SIGRTMAX-1
         return table.concat(list, " ")
       end
       local before = status()
@@ -374,11 +375,9 @@ describe("Using the library", function()
       print(before == status())
       for _, name in ipairs(blocking.names) do
         local case <close> = blocking.new(name)
-        if not case.uses_tick then
-          case.enter()
-          case.call(0.001)
-          if before ~= status() then print(name, before, status()) end
-        end
+        case.enter()
+        case.call(0.001)
+        if before ~= status() then print(name, before, status()) end
       end
     ]])
     assert.equal("true\n", result.out, result.err)

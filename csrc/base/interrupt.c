@@ -199,8 +199,7 @@ static struct hook their_hook(const struct state *s) {
 /* A hook on the main thread that was not there before, and that a call would
    set off, is taken for a note left by a signal handler. If it is a user's
    own it sees one call more, and is known from then on. */
-static bool has_new_hook(const struct state *s) {
-  struct hook h = their_hook(s);
+static bool is_new_hook(const struct state *s, struct hook h) {
   return h.fn != NULL && (h.mask & LUA_MASKCALL) != 0 &&
          !is_same_hook(h, s->known);
 }
@@ -237,10 +236,17 @@ static void run_new_hook(lua_State *L, struct state *s) {
 
 /* ---- both -------------------------------------------------------------- */
 
+static bool has_new_hook(const struct state *s) {
+  return is_new_hook(s, their_hook(s));
+}
+
+/* Looks once: where signals are let in, a hook that one sets meanwhile must not
+   be taken for one that was known. */
 bool ux_interrupt_pending(lua_State *L) {
   struct state *s = get_state(L);
-  if (has_new_hook(s)) return true;
-  s->known = their_hook(s);
+  struct hook now = their_hook(s);
+  if (is_new_hook(s, now)) return true;
+  s->known = now;
   return holds == 0 && ux_handlers_pending(L);
 }
 

@@ -1,5 +1,6 @@
 #include "base/posix_name.h"
 
+#include "base/error.h"
 #include "base/options.h"
 #include "base/process_id.h"
 #include "lib/clock.h"
@@ -7,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +28,16 @@ bool ux_posix_name_check(lua_State *L, int arg, char name[UX_POSIX_NAME_SIZE],
   *err = ux_posix_name_error(given, most);
   snprintf(name, UX_POSIX_NAME_SIZE, "%s", given);
   return true;
+}
+
+int ux_posix_name_fail(lua_State *L, int err, const char *call,
+                       const char *name) {
+  bool is_name = ux_posix_name_error(name, NAME_MAX) != EINVAL;
+  if (err != EINVAL || is_name || name[0] == '\0')
+    return ux_fail(L, err, call, name[0] != '\0' ? name : NULL);
+  const char *words = lua_pushfstring(
+    L, "%s: a name is a slash and then other characters", name);
+  return ux_fail_words(L, err, call, words);
 }
 
 /* The clock tells apart processes that had the same number. */

@@ -26,6 +26,11 @@ void ux_posix_name_make(char name[UX_POSIX_NAME_SIZE]);
 int ux_posix_name_list(lua_State *L, const char *directory,
                        const char *prefix);
 
+/* nil, message, errno of a call on that name; "" is none. In words when it is
+   no name. */
+int ux_posix_name_fail(lua_State *L, int err, const char *call,
+                       const char *name);
+
 /* An option that is a name: nil asks for a name of our own. Returns false for
    nil, true with the name at arg copied, or raises for what is no string. */
 bool ux_posix_name_check(lua_State *L, int arg, char name[UX_POSIX_NAME_SIZE],

@@ -71,3 +71,16 @@ int ux_wait_call(lua_State *L, int (*call)(void *arg), void *arg,
   ux_interrupt_run(L);
   return ux_deadline_passed(deadline) ? ETIMEDOUT : EINTR;
 }
+
+/* With a deadline poll is the shorter way: the tick takes a timer to set and
+   another to stop. A descriptor that does not block says EAGAIN, and so does a
+   system without another timer. */
+int ux_wait_fd_call(lua_State *L, int (*call)(void *arg), void *arg, int fd,
+                    short events, struct ux_deadline *deadline) {
+  if (deadline->left == UX_FOREVER) {
+    int err = ux_wait_call(L, call, arg, deadline);
+    if (err != EAGAIN && err != EWOULDBLOCK) return err;
+  }
+  int err = ux_wait_fd(L, fd, events, deadline);
+  return err == 0 ? EAGAIN : err;
+}

@@ -60,6 +60,27 @@ static int lock_sleep(pthread_mutex_t *lock, int64_t at) {
   return sleep_on(word, v | WAITERS, at);
 }
 
+/* The owner's number that glibc writes when a mutex is let go that was not made
+   consistent. Who looks here first finds out also when somebody died in what
+   follows. */
+static bool is_lost(pthread_mutex_t *lock) {
+  return __atomic_load_n(&lock->__data.__owner, __ATOMIC_RELAXED) ==
+         INT_MAX - 1;
+}
+
+/* glibc's trylock takes the word of a mutex that cannot be recovered, says so,
+   and keeps the word: it compares the wrong value before it would put it back.
+   The kernel does not know that we have it, so that all others would wait for
+   it for ever, even after our death. All are woken: none will ever get it. */
+int ux_mutex_lost(pthread_mutex_t *lock) {
+  _Atomic uint32_t *word = word_of(lock);
+  uint32_t me = (uint32_t)gettid(), v = atomic_load(word);
+  while ((v & OWNER) == me && !atomic_compare_exchange_weak(word, &v, 0)) {
+  }
+  if (v & WAITERS) ux_futex_wake(word, INT_MAX);
+  return ENOTRECOVERABLE;
+}
+
 /* Whoever let it go woke one, and took the bit away. */
 static void mark_waiters(pthread_mutex_t *lock) {
   atomic_fetch_or(word_of(lock), WAITERS);
@@ -79,10 +100,22 @@ static void mark_waiters(pthread_mutex_t *lock) {
   (void)lock;
 }
 
+static bool is_lost(pthread_mutex_t *lock) {
+  (void)lock;
+  return false;
+}
+
+int ux_mutex_lost(pthread_mutex_t *lock) {
+  (void)lock;
+  return ENOTRECOVERABLE;
+}
+
 #endif
 
 static int try_lock(pthread_mutex_t *lock, bool waited) {
+  if (is_lost(lock)) return ENOTRECOVERABLE;
   int err = pthread_mutex_trylock(lock);
+  if (err == ENOTRECOVERABLE) return ux_mutex_lost(lock);
   if (waited && (err == 0 || err == EOWNERDEAD)) mark_waiters(lock);
   return err;
 }

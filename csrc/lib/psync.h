@@ -21,6 +21,7 @@
 
 #include "lib/feature.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -65,8 +66,10 @@ struct ux_mutex {
 /* 0; EOWNERDEAD: taken, its owner died; EBUSY; EDEADLK: is this thread's;
    ENOTRECOVERABLE: was unlocked after EOWNERDEAD without consistent. */
 int ux_mutex_try(struct ux_mutex *m, bool waited);
+int ux_mutex_lost(pthread_mutex_t *lock); /* what try makes of the last one */
 static inline int ux_mutex_try_first(struct ux_mutex *m) {
-  return pthread_mutex_trylock(&m->lock);
+  int err = pthread_mutex_trylock(&m->lock);
+  return err == ENOTRECOVERABLE ? ux_mutex_lost(&m->lock) : err;
 }
 int ux_mutex_sleep(struct ux_mutex *m, int64_t at);
 int ux_mutex_consistent(struct ux_mutex *m);

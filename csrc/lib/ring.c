@@ -267,16 +267,21 @@ int ux_segment_close(struct ux_segment *s) {
   return 0;
 }
 
+/* Somebody new may take it meanwhile, who counts the epoch before. */
+static bool reap_slot(struct ux_segment *s, uint32_t i) {
+  struct ux_slot_shared *slot = &s->at->slot[i];
+  uint32_t epoch = ux_see(&slot->epoch), used = 1;
+  if (!ux_see(&slot->is_used) || !ux_segment_is_dead(s, ux_who(i, epoch)))
+    return false;
+  if (!atomic_compare_exchange_strong(&slot->is_used, &used, 0)) return false;
+  if (ux_see(&slot->epoch) != epoch) atomic_store(&slot->is_used, 1);
+  return true;
+}
+
 /* Slots that nobody alive has. */
 static uint32_t reap_slots(struct ux_segment *s) {
   uint32_t dead = 0;
-  for (uint32_t i = 0; i < s->options.slots; i++) {
-    struct ux_slot_shared *slot = &s->at->slot[i];
-    uint32_t who = ux_who(i, ux_see(&slot->epoch));
-    if (!ux_see(&slot->is_used) || !ux_segment_is_dead(s, who)) continue;
-    uint32_t used = 1;
-    if (atomic_compare_exchange_strong(&slot->is_used, &used, 0)) dead++;
-  }
+  for (uint32_t i = 0; i < s->options.slots; i++) dead += reap_slot(s, i);
   return dead;
 }
 

@@ -71,20 +71,38 @@ void ux_spsc_leave(struct ux_ring *r) {
 
 /* ---- the other end of a duplex ----------------------------------------- */
 
+/* The role that the other end has in ring 0 or 1, when ours in ring r->index
+   is `side`: it may have taken one only before it was killed. */
+static uint32_t others_role(const struct ux_ring *r, enum ux_ring_side side,
+                            uint32_t ring) {
+  const struct ux_segment *s = r->segment;
+  bool is_same = ring == r->index;
+  char *at = (char *)s->at + ux_segment_ring_offset(&s->options, ring);
+  struct ux_ring_shared *q = (struct ux_ring_shared *)(void *)at;
+  return ux_see(&q->role[is_same ? 1 - side : side]);
+}
+
+/* Of one role at least it is known, and it has none any more. */
 static bool is_other_gone(const struct ux_ring *r, enum ux_ring_side side) {
-  return r->segment->options.kind == UX_SEGMENT_DUPLEX &&
-         (ux_see(&r->at->role[1 - side]) & 3u) == UX_ROLE_GONE;
+  bool was_there = false;
+  if (r->segment->options.kind != UX_SEGMENT_DUPLEX) return false;
+  for (uint32_t i = 0; i < 2; i++) {
+    uint32_t state = others_role(r, side, i) & 3u;
+    if (state == UX_ROLE_HERE) return false;
+    if (state == UX_ROLE_GONE) was_there = true;
+  }
+  return was_there;
 }
 
 /* Was it killed? Then that is written down for all. */
 static bool look(struct ux_ring *r, enum ux_ring_side side) {
   if (r->segment->options.kind != UX_SEGMENT_DUPLEX) return false;
-  uint32_t v = ux_see(&r->at->role[1 - side]);
-  if ((v & 3u) != UX_ROLE_HERE) return (v & 3u) == UX_ROLE_GONE;
-  uint32_t who = v >> 2 & UX_WHO_MASK;
-  if (!ux_segment_is_dead(r->segment, who)) return false;
-  mark_gone(r, who);
-  return true;
+  for (uint32_t i = 0; i < 2; i++) {
+    uint32_t v = others_role(r, side, i), who = v >> 2 & UX_WHO_MASK;
+    if ((v & 3u) == UX_ROLE_HERE && ux_segment_is_dead(r->segment, who))
+      mark_gone(r, who);
+  }
+  return is_other_gone(r, side);
 }
 
 static bool is_over(struct ux_ring *r, enum ux_ring_side side) {

@@ -53,6 +53,23 @@ static void keep_walk(struct ux_ring *r, struct ux_walk *w) {
   if (!w->is_clear) ux_set(&r->at->scan_at, w->at);
 }
 
+/* For the next consumer; or the client is told. */
+static void give_back(struct ux_ring *r, const struct ux_head *h) {
+  uint32_t tag = h->tag;
+  if (ux_service_fail(r, h)) return;
+  if (atomic_compare_exchange_strong(
+        &h->record->tag, &tag, ux_tag(UX_RECORD_DATA, ux_head_mark(h), 0)))
+    atomic_fetch_add(&r->at->redelivered, 1);
+}
+
+/* Taken by one who is dead? True: not any more. */
+static bool is_given_back(struct ux_ring *r, const struct ux_head *h) {
+  if (!ux_segment_is_dead(r->segment, ux_head_holder(h))) return false;
+  UX_STEP("taken by the dead");
+  give_back(r, h);
+  return ux_get(&h->record->tag) != h->tag;
+}
+
 /* The next one that can be taken: 0, EAGAIN, EBADMSG. */
 int ux_walk_next(struct ux_ring *r, struct ux_walk *w, struct ux_head *h) {
   int err = 0;
@@ -65,22 +82,16 @@ int ux_walk_next(struct ux_ring *r, struct ux_walk *w, struct ux_head *h) {
         if (is_pending(r, h))
           return ux_ring_wait_for_tag(r, UX_RING_GET, &h->record->tag, h->tag);
         continue;
-      case UX_RECORD_TAKEN: w->is_clear = false; break;
+      case UX_RECORD_TAKEN:
+        if (r->is_looking && is_given_back(r, h)) continue;
+        w->is_clear = false;
+        break;
       default: break;
     }
     w->at += h->span;
   }
   return err != 0 ? err
                   : ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, w->end);
-}
-
-/* For the next consumer; or the client is told. */
-static void give_back(struct ux_ring *r, const struct ux_head *h) {
-  uint32_t tag = h->tag;
-  if (ux_service_fail(r, h)) return;
-  if (atomic_compare_exchange_strong(
-        &h->record->tag, &tag, ux_tag(UX_RECORD_DATA, ux_head_mark(h), 0)))
-    atomic_fetch_add(&r->at->redelivered, 1);
 }
 
 /* What a dead consumer had taken is there again, and is looked for from the
@@ -131,16 +142,26 @@ static int begin_walk(struct ux_ring *r, struct ux_walk *w) {
   return start_walk(r, w);
 }
 
+static bool give_back_and_restart(struct ux_ring *r, struct ux_walk *w,
+                                  int *err) {
+  if (!give_back_taken(r)) return false;
+  ux_walk_free_front(r, w);
+  *err = start_walk(r, w);
+  return *err == 0;
+}
+
+/* Who looks for the dead looks for what they had taken even if there is more:
+   perhaps nobody is left who takes that. */
 int ux_walk_find(struct ux_ring *r, struct ux_walk *w, struct ux_head *h) {
   int err = begin_walk(r, w);
+  if (err == 0 && r->is_looking) give_back_and_restart(r, w, &err);
   if (err == 0) err = ux_walk_next(r, w, h);
   if (err != EAGAIN) return err;
   keep_walk(r, w);
-  if (w->is_clear || !ux_ring_is_look_due(r) || !give_back_taken(r))
+  if (w->is_clear || !ux_ring_is_look_due(r) ||
+      !give_back_and_restart(r, w, &err))
     return err;
-  ux_walk_free_front(r, w);
-  err = start_walk(r, w);
-  return err == 0 ? ux_walk_next(r, w, h) : err;
+  return ux_walk_next(r, w, h);
 }
 
 /* ---- taking ------------------------------------------------------------ */

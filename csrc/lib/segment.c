@@ -245,22 +245,30 @@ static bool has_no_name(int fd) {
 
 #define OPEN_TRIES 50
 
+static int open_path(const char *path) {
+  return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+static void pause_ms(void) {
+  struct timespec ms = {.tv_nsec = 1000000};
+  nanosleep(&ms, NULL);
+}
+
 /* Whoever removes unused ones holds all slots for a moment, then it is gone:
    the name is looked up again. */
 int ux_segment_open(struct ux_segment *s, const char *name) {
   char path[UX_SEGMENT_NAME_SIZE + 32];
-  struct timespec ms = {.tv_nsec = 1000000};
   int err = ux_segment_path(name, path);
   if (err != 0) return err;
   for (int i = 0; i < OPEN_TRIES; i++) {
     start(s);
-    s->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    s->fd = open_path(path);
     err = s->fd < 0 ? errno : map(s);
     err = finish(s, err);
     if (err == 0 && !has_no_name(s->fd)) return 0;
     if (err != 0 && err != EUSERS) return err;
     if (err == 0) ux_segment_detach(s);
-    if (err != 0) nanosleep(&ms, NULL);
+    if (err != 0) pause_ms();
   }
   return err != 0 ? err : ENOENT;
 }
@@ -279,13 +287,6 @@ void ux_segment_detach(struct ux_segment *s) {
   if (s->fd >= 0) close(s->fd);
   s->at = NULL;
   s->fd = s->live = s->ringer = -1;
-}
-
-int ux_segment_unlink(const char *name) {
-  char path[UX_SEGMENT_NAME_SIZE + 32];
-  int err = ux_segment_path(name, path);
-  if (err != 0) return err;
-  return unlink(path) == 0 ? 0 : errno;
 }
 
 bool ux_segment_is_closed(const struct ux_segment *s) {
@@ -314,7 +315,7 @@ int ux_segment_look(const char *name, struct ux_segment_info *info) {
   struct ux_segment s = {.fd = -1, .live = -1, .ringer = -1};
   int err = ux_segment_path(name, path);
   if (err != 0) return err;
-  s.fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  s.fd = open_path(path);
   if (s.fd < 0) return errno;
   err = map(&s);
   if (err == 0) {
@@ -328,21 +329,54 @@ int ux_segment_look(const char *name, struct ux_segment_info *info) {
   return err;
 }
 
-/* With all the bytes locked nobody takes part, nor can begin to. */
-static int remove_locked(int fd, const char *path) {
-  struct flock all = {
-    .l_type = F_WRLCK,
-    .l_whence = SEEK_SET,
-    .l_start = UX_BYTE_SLOTS,
-  };
+/* Who removes a name has a byte locked: between the look and the removal it
+   stays that file's. */
+static int remove_name(int fd, const char *path) {
   struct stat ours, named;
-  if (fcntl(fd, F_OFD_SETLK, &all) != 0)
-    return errno == EAGAIN || errno == EACCES ? EBUSY : errno;
   if (fstat(fd, &ours) != 0 || stat(path, &named) != 0) return errno;
   if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev)
     return ENOENT;
   UX_STEP("remove");
   return unlink(path) == 0 ? 0 : errno;
+}
+
+static int lock_bytes(int fd, int64_t from, int64_t count) {
+  struct flock lock = {
+    .l_type = F_WRLCK,
+    .l_whence = SEEK_SET,
+    .l_start = from,
+    .l_len = count,
+  };
+  if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
+  return errno == EAGAIN || errno == EACCES ? EBUSY : errno;
+}
+
+/* One that is being removed as unused is waited for: else a new one of that
+   name could be removed with it. Not for long: that one may be stopped. */
+static int unlink_locked(int fd, const char *path) {
+  int err = EBUSY;
+  for (int i = 0; i < OPEN_TRIES && err == EBUSY; i++) {
+    if (i > 0) pause_ms();
+    err = lock_bytes(fd, UX_BYTE_NAME, 1);
+  }
+  return remove_name(fd, path);
+}
+
+int ux_segment_unlink(const char *name) {
+  char path[UX_SEGMENT_NAME_SIZE + 32];
+  int err = ux_segment_path(name, path);
+  if (err != 0) return err;
+  int fd = open_path(path);
+  if (fd < 0) return unlink(path) == 0 ? 0 : errno; /* without permission */
+  err = unlink_locked(fd, path);
+  close(fd);
+  return err;
+}
+
+/* With all the bytes locked nobody takes part, nor can begin to. */
+static int remove_locked(int fd, const char *path) {
+  int err = lock_bytes(fd, UX_BYTE_SLOTS, 0);
+  return err != 0 ? err : remove_name(fd, path);
 }
 
 int ux_segment_remove_unused(const char *name) {
@@ -351,7 +385,7 @@ int ux_segment_remove_unused(const char *name) {
   int err = ux_segment_path(name, path);
   if (err == 0) err = ux_segment_look(name, &info);
   if (err != 0) return err;
-  int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  int fd = open_path(path);
   if (fd < 0) return errno;
   err = remove_locked(fd, path);
   close(fd);

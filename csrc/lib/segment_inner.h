@@ -42,8 +42,11 @@ static inline bool ux_segment_is_joined(const struct ux_segment *s) {
 /* A path of a name: 0, EINVAL, ENAMETOOLONG. */
 int ux_segment_path(const char *name, char path[UX_SEGMENT_NAME_SIZE + 32]);
 
-/* Bytes of the file that are locked: slots, roles, all. */
+/* Bytes of the file that are locked: of slots, of roles, of slots that are
+   being taken, of the name that is being removed. */
 #define UX_BYTE_SLOTS (INT64_C(1) << 40)
 #define UX_BYTE_ROLES (INT64_C(1) << 41)
+#define UX_BYTE_JOINS (INT64_C(1) << 42)
+#define UX_BYTE_NAME (INT64_C(1) << 43)
 
 #endif

@@ -116,8 +116,10 @@ static uint64_t own_start_time(void) {
   return p != NULL ? strtoull(p, NULL, 10) : 0;
 }
 
-/* With the byte locked the slot is ours; what it holds is of the dead. */
-static void fill_slot(struct ux_segment *s, uint32_t i) {
+/* With the byte for it locked nobody else takes the slot, in which the last one
+   is dead. It must be seen to be so before the slot's own byte is locked, or
+   what it holds would be held by one who knows nothing of it. */
+static int fill_slot(struct ux_segment *s, uint32_t i) {
   struct ux_slot_shared *slot = &s->at->slot[i];
   uint32_t epoch = atomic_load(&slot->epoch) + 1;
   uint32_t seen = atomic_load(&s->at->slots_seen);
@@ -127,25 +129,37 @@ static void fill_slot(struct ux_segment *s, uint32_t i) {
   atomic_store(&slot->roles, 0);
   atomic_store(&slot->pid, getpid());
   atomic_store(&slot->start_time, own_start_time());
-  UX_STEP("join filling");
   atomic_store(&slot->epoch, epoch);
+  UX_STEP("join filling");
+  int err = lock_byte(s->live, UX_BYTE_SLOTS + i, F_WRLCK);
+  if (err != 0) return err;
+  UX_STEP("join locked");
   atomic_store(&slot->is_used, 1);
   while (seen <= i &&
          !atomic_compare_exchange_weak(&s->at->slots_seen, &seen, i + 1)) {
   }
   s->slot = i;
   s->epoch = epoch & UX_EPOCH_MASK;
+  return 0;
+}
+
+/* EBUSY: somebody alive has it, or is about to. */
+static int try_slot(struct ux_segment *s, uint32_t i) {
+  if (is_locked(s->live, UX_BYTE_SLOTS + i)) return EBUSY;
+  int err = lock_byte(s->live, UX_BYTE_JOINS + i, F_WRLCK);
+  if (err != 0) return err;
+  UX_STEP("joining");
+  err = is_locked(s->live, UX_BYTE_SLOTS + i) ? EBUSY : fill_slot(s, i);
+  lock_byte(s->live, UX_BYTE_JOINS + i, F_UNLCK);
+  return err;
 }
 
 static int take_slot(struct ux_segment *s) {
   for (uint32_t i = 0; i < s->options.slots; i++) {
-    int err = lock_byte(s->live, UX_BYTE_SLOTS + i, F_WRLCK);
+    int err = try_slot(s, i);
     if (err == EBUSY) continue;
-    if (err != 0) return err;
-    UX_STEP("join locked");
-    fill_slot(s, i);
     UX_STEP("join done");
-    return 0;
+    return err;
   }
   return EUSERS;
 }

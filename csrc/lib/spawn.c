@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,12 +37,13 @@ _Noreturn static void fail(int fd, enum step step) {
 
 /* A handler must not run here: this is the parent's memory. exec would reset
    them, but signals are let in again before that. */
-static void reset_handlers(void) {
+static void reset_handlers(const sigset_t *defaults) {
   struct sigaction sa;
   for (int sig = 1; sig < NSIG; sig++) {
     if (sigaction(sig, NULL, &sa) != 0) continue;
+    bool is_asked = defaults != NULL && sigismember(defaults, sig) == 1;
     if (!(sa.sa_flags & SA_SIGINFO) &&
-        (sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN))
+        (sa.sa_handler == SIG_DFL || (sa.sa_handler == SIG_IGN && !is_asked)))
       continue;
     sa = (struct sigaction){.sa_handler = SIG_DFL};
     sigaction(sig, &sa, NULL);
@@ -114,7 +116,8 @@ _Noreturn static void become(struct ux_spawn *s, int report,
   if (s->cwd != NULL && chdir(s->cwd) != 0) fail(fd, STEP_CHDIR);
   if (place_fds(s) != 0) fail(fd, STEP_DUP);
   hide_other_fds(s);
-  reset_handlers();
+  if (s->has_umask) umask(s->umask);
+  reset_handlers(s->defaults);
   pthread_sigmask(SIG_SETMASK, mask, NULL);
   exec_first(s);
   fail(fd, STEP_EXEC);
@@ -154,6 +157,7 @@ static int spawn_reporting(struct ux_spawn *s, const int report[2], pid_t *pid,
   pthread_sigmask(SIG_SETMASK, &all, &old);
   childs = old;
   if (s->fix_mask != NULL) s->fix_mask(&childs);
+  if (s->mask != NULL) childs = *s->mask;
   *pid = start(s, report[1], &childs);
   int err = *pid < 0 ? errno : 0;
   pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -18,6 +18,7 @@ struct ux_spawn_fd {
 
 struct ux_spawn {
   const char *const *paths; /* tried in turn; NULL at the end */
+  const char *program;      /* what messages call it */
   char *const *argv;
   char *const *envp;
   const char *cwd;         /* NULL: as here */
@@ -26,8 +27,12 @@ struct ux_spawn {
   bool is_session; /* setsid */
   bool is_group;   /* setpgid to `group`; 0 is a new group of its own */
   pid_t group;
-  /* Changes the signal mask that the child gets, this thread's; or NULL. All
-     signals are blocked when it is called. */
+  bool has_umask; /* `umask` takes the place of the one here */
+  mode_t umask;
+  const sigset_t *mask;     /* the child's signal mask; NULL: this thread's */
+  const sigset_t *defaults; /* ignored here and not there; NULL: none */
+  /* Changes this thread's mask for the child; or NULL. All signals are blocked
+     when it is called. */
   void (*fix_mask)(sigset_t *mask);
 };
 

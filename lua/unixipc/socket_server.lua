@@ -20,7 +20,8 @@ local OWN = {
 
 -- A worker that ends sooner than this is started again only after it.
 local SHORT_LIFE = 1.0
--- A listener that is out of descriptors is left alone for so long.
+-- A listener that is out of descriptors is left alone for so long. So often is
+-- looked whether a worker has ended, where a process has no descriptor.
 local PAUSE = 0.05
 local STOPPING = { "SIGTERM", "SIGINT" }
 
@@ -206,17 +207,26 @@ local function reap(self)
   end
 end
 
-local function list_waiting(self, stop)
+-- Sleeps until a worker has ended, or is to be looked at, or all are to stop:
+-- then it returns true.
+local function wait_for_workers(self, stop, timeout)
   local list = { stop and stop.reader }
-  for i = 1, self.workers do list[#list + 1] = self.children[i] end
-  return list
+  for i = 1, self.workers do
+    local child = self.children[i]
+    if child and child:fileno() >= 0 then
+      list[#list + 1] = child
+    elseif child then
+      timeout = math.min(timeout or PAUSE, PAUSE)
+    end
+  end
+  local ready = poll.wait(list, timeout)
+  return stop and ready and ready[1] == stop.reader
 end
 
 local function supervise(self, stop, alive, keep)
   while not self.is_stopping do
     local soonest = start_workers(self, alive, keep)
-    local ready = poll.wait(list_waiting(self, stop), soonest)
-    if ready and ready[1] == stop.reader then self.is_stopping = true end
+    self.is_stopping = wait_for_workers(self, stop, soonest)
     reap(self)
   end
 end
@@ -239,7 +249,7 @@ local function drain(self)
       kill_all(self, "SIGKILL")
       left = nil
     end
-    poll.wait(list_waiting(self), left)
+    wait_for_workers(self, nil, left)
     reap(self)
   end
 end

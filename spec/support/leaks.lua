@@ -72,7 +72,11 @@ end
 local function addStatus(found)
   local status = readAll "/proc/self/status"
   for name, value in status:gmatch "(%w+):\t(%x+)\n" do
-    if name == "SigBlk" or name == "SigIgn" or name == "Umask" then
+    if name == "SigBlk" or name == "SigIgn" then
+      -- The two that the C library keeps for its threads are its own affair.
+      local set = tonumber(value, 16) & ~(1 << 31 | 1 << 32)
+      found[("%s %016x"):format(name, set)] = true
+    elseif name == "Umask" then
       found[name .. " " .. value] = true
     end
   end

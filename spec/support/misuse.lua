@@ -22,7 +22,8 @@ local MODULES = {
 local SKIPPED = {
   truncate = true,
   ["process.exec"] = true, ["process.exit"] = true, ["process.fork"] = true,
-  ["process.kill"] = true, ["process.set_session"] = true,
+  ["process.kill"] = true, ["process.open"] = true,
+  ["process.set_session"] = true,
   ["process.spawn"] = true, ["pipe.popen"] = true, ["signal.queue"] = true,
   ["signal.raise"] = true, ["signal.send"] = true,
   ["signal.send_group"] = true, ["socket.server"] = true,

@@ -1,0 +1,257 @@
+/* What actors of ring_model do in queues, spsc and broadcasts, and what must be
+   true of them after each run. */
+#ifndef RING_MODEL_ACTORS_H
+#define RING_MODEL_ACTORS_H
+
+#include "ring_model.h"
+
+/* ---- what actors do ---------------------------------------------------- */
+
+#define LENGTH 200 /* four of them fill a ring of 1024 */
+
+static void fill(char *buffer, int value) {
+  memset(buffer, value, LENGTH);
+}
+
+static int value_of(const char *buffer, size_t length) {
+  check(length == LENGTH, "a message of another length");
+  for (size_t i = 1; i < length; i++)
+    check(buffer[i] == buffer[0], "a message half written");
+  return buffer[0];
+}
+
+static bool wait_again(struct ux_ring *r, enum ux_ring_side side, int err) {
+  if (err == 0) return false;
+  check(err == EAGAIN || err == EBUSY, strerror(err));
+  err = ux_ring_sleep(r, side, 0);
+  check(err == 0, "sleep");
+  return true;
+}
+
+static void produce(int self, int count) {
+  struct actor *a = &actors[self];
+  char buffer[LENGTH];
+  for (int i = 1; i <= count; i++) {
+    a->tried = i;
+    fill(buffer, self * 16 + i);
+    while (wait_again(
+      &a->ring, UX_RING_PUT, ux_ring_put(&a->ring, buffer, LENGTH, 0))) {
+    }
+    a->sent = i;
+  }
+}
+
+static void produce_1(int self) {
+  produce(self, 1);
+}
+
+static void produce_2(int self) {
+  produce(self, 2);
+}
+
+static void produce_3(int self) {
+  produce(self, 3);
+}
+
+static void produce_4(int self) {
+  produce(self, 4);
+}
+
+static void lend(int self) {
+  struct actor *a = &actors[self];
+  struct ux_ring_loan loan;
+  for (int i = 1; i <= 2; i++) {
+    a->tried = i;
+    while (wait_again(
+      &a->ring, UX_RING_PUT, ux_ring_reserve(&a->ring, LENGTH + 50, &loan))) {
+    }
+    fill(loan.data, self * 16 + i);
+    ux_ring_step("filled");
+    check(ux_ring_commit(&a->ring, &loan, LENGTH, 0) == 0, "commit");
+    a->sent = i;
+  }
+}
+
+static void note(struct actor *a, int value) {
+  a->got[a->got_count++] = value;
+}
+
+static void consume(int self, int count) {
+  struct actor *a = &actors[self];
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  for (int i = 0; i < count; i++) {
+    a->is_inside = true;
+    while (wait_again(&a->ring,
+                      UX_RING_GET,
+                      ux_ring_get(&a->ring, buffer, sizeof buffer, &m))) {
+    }
+    a->lost += m.lost;
+    note(a, value_of(buffer, m.length));
+    a->is_inside = false;
+  }
+}
+
+static void consume_1(int self) {
+  consume(self, 1);
+}
+
+static void consume_2(int self) {
+  consume(self, 2);
+}
+
+static void consume_3(int self) {
+  consume(self, 3);
+}
+
+static void peek_2(int self) {
+  struct actor *a = &actors[self];
+  struct ux_ring_message m;
+  for (int i = 0; i < 2; i++) {
+    while (wait_again(&a->ring, UX_RING_GET, ux_ring_peek(&a->ring, &m))) {
+    }
+    int value = value_of(m.data, m.length);
+    ux_ring_step("read");
+    a->is_inside = true;
+    int err;
+    while ((err = ux_ring_release(&a->ring, m.position)) == EBUSY)
+      ux_ring_sleep(&a->ring, UX_RING_GET, 0);
+    check(err == 0, "release");
+    note(a, value);
+    a->is_inside = false;
+  }
+}
+
+static void peek_1(int self) {
+  struct actor *a = &actors[self];
+  struct ux_ring_message m;
+  while (wait_again(&a->ring, UX_RING_GET, ux_ring_peek(&a->ring, &m))) {
+  }
+  int value = value_of(m.data, m.length), err;
+  ux_ring_step("read");
+  a->is_inside = true;
+  while ((err = ux_ring_release(&a->ring, m.position)) == EBUSY)
+    ux_ring_sleep(&a->ring, UX_RING_GET, 0);
+  check(err == 0, "release");
+  note(a, value);
+  a->is_inside = false;
+}
+
+/* ---- what must be true after a run ------------------------------------- */
+
+static bool is_anybody_killed(void) {
+  return kills > 0;
+}
+
+/* Of each producer: what others got from it, in order and nothing left out,
+   as far as it was sent; it may be one more, if it was killed in the middle. */
+static int seen[ACTORS][MESSAGES + 1];
+
+static void count_seen(void) {
+  memset(seen, 0, sizeof seen);
+  for (int i = 0; i < ACTORS; i++) {
+    int last[ACTORS] = {0};
+    for (int k = 0; k < actors[i].got_count; k++) {
+      int from = actors[i].got[k] / 16, n = actors[i].got[k] % 16;
+      check(from < ACTORS && n >= 1 && n <= actors[from].tried, "invented");
+      check(n > last[from], "out of order");
+      last[from] = n;
+      seen[from][n]++;
+    }
+  }
+}
+
+/* What is left in the ring, as one finds it who comes afterwards. */
+static struct actor leftover;
+
+static void drain(void) {
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  int err, tries = 0;
+  struct actor *a = &leftover;
+  a->got_count = 0;
+  if (current->options.kind ==
+      UX_SEGMENT_SPSC) /* the role is the consumer's */
+    check(ux_ring_init(&a->ring, &actors[1].segment, 0) == 0, "init");
+  for (;;) {
+    err = ux_ring_get(&a->ring, buffer, sizeof buffer, &m);
+    if (err == EAGAIN && ++tries > 3) break;
+    if (err == EAGAIN || err == EBUSY) continue;
+    check(err == 0, "what is left cannot be read");
+    int value = value_of(buffer, m.length);
+    int from = value / 16, n = value % 16;
+    check(from < ACTORS && n >= 1 && n <= actors[from].tried, "invented");
+    seen[from][n]++;
+    a->got_count++;
+  }
+}
+
+/* May have been taken by one who was killed before it could say so. */
+static int unsaid(void) {
+  int n = 0;
+  for (int i = 0; i < ACTORS; i++)
+    if (actors[i].is_killed && actors[i].is_inside) n++;
+  return n;
+}
+
+static void check_finished(void) {
+  for (int i = 0; i < ACTORS; i++) {
+    const struct actor *a = &actors[i];
+    if (!a->is_there || a->is_finished || a->is_killed) continue;
+    if (!is_anybody_killed()) fail("asleep for ever");
+  }
+}
+
+static void verify_queue(void) {
+  check_finished();
+  count_seen();
+  drain();
+  int missing = 0;
+  for (int i = 0; i < ACTORS; i++)
+    for (int n = 1; n <= actors[i].sent; n++) {
+      if (seen[i][n] == 0) missing++;
+      check(seen[i][n] <= 1, "twice");
+    }
+  check(missing <= unsaid(), "lost");
+}
+
+/* One who waits although there is something for it. */
+static void verify_awake(void) {
+  verify_queue();
+  for (int i = 0; i < ACTORS; i++) {
+    const struct actor *a = &actors[i];
+    if (!a->is_there || a->is_finished || a->is_killed) continue;
+    bool is_producer = a->tried > 0;
+    check(is_producer || leftover.got_count == 0, "asleep beside a message");
+    check(!is_producer || leftover.got_count >= 3, "asleep beside room");
+  }
+}
+
+static void verify_each(void) {
+  check_finished();
+  for (int i = 1; i < ACTORS; i++) {
+    const struct actor *a = &actors[i];
+    if (!a->is_there) continue;
+    uint64_t last = 0, skipped = 0;
+    for (int k = 0; k < a->got_count; k++) {
+      uint64_t n = (uint64_t)a->got[k] % 16;
+      check(n > last, "out of order");
+      skipped += n - last - 1;
+      last = n;
+    }
+    check(skipped == a->lost, "lost, and not told so");
+    check(a->is_killed || a->is_finished || actors[0].is_killed,
+          "asleep for ever");
+  }
+}
+
+static void subscribe(void) {
+  for (int i = 1; i < ACTORS; i++)
+    if (actors[i].is_there)
+      check(ux_ring_subscribe(&actors[i].ring, UX_RING_NEW, 0) == 0,
+            "subscribe");
+}
+
+static void none(void) {}
+
+#endif

@@ -1,0 +1,753 @@
+-- What other people's suites check of UNIX sockets, beyond the specs of
+-- socket.
+local t = require "support"
+local signals = require "support.signals"
+local nobody = require "support.nobody"
+local ipc = require "unixipc"
+
+local socket, process, errno = ipc.socket, ipc.process, ipc.errno
+local poll, signal = ipc.poll, ipc.signal
+
+local WAIT = 20 * t.slow
+local TYPES = {"stream", "seqpacket", "datagram"}
+local CONNECTED = {"stream", "seqpacket"}
+
+local function ended(child, code)
+  assert.same({"exit", code or 0}, {child:wait(WAIT)})
+  child:close()
+end
+
+local function closer(...)
+  local list = {...}
+  return setmetatable({}, {__close = function()
+    for _, object in ipairs(list) do object:close() end
+  end})
+end
+
+-- One call for the three types: the bytes of a message, or of a stream what is
+-- there.
+local function receive(s, timeout)
+  if s.receive_from then return s:receive(timeout) end
+  local message, why, code = s:receive_message(nil, timeout)
+  if not message then return nil, why, code end
+  return message.bytes
+end
+
+local function send(s, bytes, timeout)
+  if s.write_some then return s:write_some(bytes, timeout) end
+  return s:send(bytes, timeout)
+end
+
+-- A listener at a new path, a client and what was accepted.
+local function connected(kind, options)
+  local path = t.names.path()
+  local all = {type = kind}
+  for name, value in pairs(options or {}) do all[name] = value end
+  local listener = assert(socket.listen(path, all))
+  local client = assert(socket.connect(path, {type = kind}, WAIT))
+  local server = assert(listener:accept(WAIT))
+  return client, server, closer(client, server, listener), path, listener
+end
+
+for _, kind in ipairs(TYPES) do
+  describe("A pair of type " .. kind, function()
+    it("GV:socket_generic_test_cases.cc:SendmsgRecvmsg10KB "
+      .. "GV:socket_generic_test_cases.cc:SendmsgRecvmsg16KB carries 10 and 16 "
+      .. "KiB", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        for _, n in ipairs {1, 10240, 16384} do
+          local bytes = ("s"):rep(n)
+          send(a, bytes, 0)
+          assert.is_true(receive(b, 0) == bytes)
+        end
+      end)
+
+    it("GV:socket_generic_test_cases.cc:GetSockoptType "
+      .. "GV:socket_generic_test_cases.cc:GetSockoptDomain "
+      .. "GV:socket_generic_test_cases.cc:GetSockoptProtocol says what it is",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        assert.same({({stream = 1, datagram = 2, seqpacket = 5})[kind], 1, 0},
+          {a:option "type", a:option "domain", a:option "protocol"})
+        assert.equal(0, a:option "error")
+        assert.is_false(b:option "accepting")
+      end)
+
+    it("GV:socket_generic_test_cases.cc:RcvBufSucceeds "
+      .. "GV:socket_generic_test_cases.cc:GetSndBufSucceeds LTP:setsockopt "
+      .. "buffers are what they were set to", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        for _, name in ipairs {"send_buffer", "receive_buffer"} do
+          assert.is_true(a:option(name) > 0)
+          assert(a:set_option(name, 20000))
+          assert.equal(20000, a:option(name))
+        end
+      end)
+
+    it("GV:socket_generic_test_cases.cc:LingerSocketOption "
+      .. "GV:socket_generic_test_cases.cc:KeepAliveSocketOption "
+      .. "GV:socket_generic_test_cases.cc:SetGetRecvTimeout options come back",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        for _, case in ipairs {{"linger", 5}, {"linger", false},
+          {"keepalive", true}, {"keepalive", false}, {"send_timeout", 1.5},
+          {"receive_timeout", 2}, {"receive_timeout", 0},
+          {"passcred", true}, {"passcred", false}} do
+          assert(a:set_option(case[1], case[2]))
+          assert.equal(case[2], a:option(case[1]))
+        end
+        t.raises("", a.set_option, a, "no_such", true)
+        t.refused("ENOPROTOOPT", a:option(9999))
+      end)
+
+    it("GV:socket_blocking.cc:RecvBlocks waits for the other side", function()
+      local a, b = assert(socket.pair(kind))
+      local _ <close> = closer(a, b)
+      local child = assert(process.fork(function()
+        return receive(a, WAIT) == "come"
+      end))
+      signals.await_state(child.pid, "S")
+      send(b, "come")
+      ended(child)
+    end)
+
+    it("GV:socket_unix.cc:ShutdownRead GV:socket_unix.cc:ShutdownWrite the end "
+      .. "one way, the other goes on", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        assert.is_true(a:shutdown "write")
+        t.refused("EPIPE", send(a, "x", 0))
+        send(b, "yet", 0)
+        assert.equal("yet", receive(a, 0))
+        assert.is_true(a:shutdown "read")
+        t.refused("EPIPE", send(b, "no more", 0))
+        local nothing, why = receive(a, WAIT)
+        assert.same({nil, nil}, {nothing, why})
+      end)
+
+    it("GV:socket_unix.cc:SocketReopenFromProcfs cannot be opened by /proc: "
+      .. "ENXIO", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        local _, _, code = io.open(("/proc/%d/fd/%d"):format(process.pid(),
+          a:fileno()))
+        assert.equal(errno.ENXIO, code)
+      end)
+
+    it("LTP:socketpair02 LTP:socket02 GV:socket_unix_cmsg.cc:"
+      .. "CloexecDroppedWhenFDPassed none is a program's", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        local child <close> = assert(process.spawn({"sh", "-c",
+          ("test -e /proc/self/fd/%d || test -e /proc/self/fd/%d"):format(
+            a:fileno(), b:fileno())}))
+        assert.same({"exit", 1}, {child:wait(WAIT)})
+      end)
+
+    it("LTP:getsockname01 LTP:getpeername01#4 has no address, nor has the "
+      .. "other side", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        assert.same({"", ""}, {a:local_address(), a:peer_address()})
+      end)
+
+    it("GV:socket_unix_peercred.cc:GetPeerCred knows who the other side is",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        local ids = process.ids()
+        assert.same({ids.pid, ids.euid, ids.egid}, {a:peer_credentials()})
+        assert.same({ids.pid, ids.euid, ids.egid}, {b:peer_credentials()})
+      end)
+
+    it("GV:socket_unix_cmsg.cc:BasicFDPass "
+      .. "GV:socket_unix_cmsg.cc:BasicTwoFDPass "
+      .. "PY:test_socket.py:testFDPassSimple passes descriptors", function()
+        local a, b = assert(socket.pair(kind))
+        local r, w = assert(ipc.pipe.open())
+        local _ <close> = closer(a, b, r, w)
+        assert(a:send_fds("two", {r, w}))
+        local bytes, list = assert(b:receive_fds(nil, WAIT))
+        assert.same({"two", 2}, {bytes, #list})
+        list[2]:write "through both\n"
+        assert.equal("through both", list[1]:read("l", WAIT))
+        local _ <close> = closer(list[1], list[2])
+      end)
+
+    it("GV:socket_unix_cmsg.cc:FDPassInterspersed2 "
+      .. "GV:socket_unix_cmsg.cc:FDPassNotCoalesced messages with descriptors "
+      .. "stay apart, and from what comes after them", function()
+        local a, b = assert(socket.pair(kind))
+        local r, w = assert(ipc.pipe.open())
+        local _ <close> = closer(a, b, r, w)
+        a:send_fds("with", {r})
+        a:send_fds("also", {w})
+        send(a, "plain", 0)
+        local seen = {}
+        for i = 1, 3 do
+          local bytes, list = assert(b:receive_fds(nil, WAIT))
+          seen[i] = bytes .. #list
+          for _, object in ipairs(list) do object:close() end
+        end
+        assert.same({"with1", "also1", "plain0"}, seen)
+      end)
+
+    it("GV:socket_unix_cmsg.cc:FDPassNoRecv FBSD:unix_passfd_test.c:"
+      .. "send_and_cancel descriptors that nobody took are closed", function()
+        local a, b = assert(socket.pair(kind))
+        local r, w = assert(ipc.pipe.open())
+        local _ <close> = closer(a, b, r)
+        a:send_fds("never read", {w})
+        w:close()
+        t.timed_out(r:read(1, 0))
+        a:close()
+        b:close()
+        assert.is_nil(r:read(1, WAIT))
+      end)
+
+    it("FBSD:unix_passfd_test.c:send_and_close PY:test_socket.py:testFDPass"
+      .. "Separate the sender may close its own at once", function()
+        local a, b = assert(socket.pair(kind))
+        local r, w = assert(ipc.pipe.open())
+        local _ <close> = closer(a, b, r)
+        a:send_fds("w", {w})
+        w:close()
+        local _, list = assert(b:receive_fds(nil, WAIT))
+        list[1]:write "alive"
+        list[1]:close()
+        assert.equal("alive", r:read("a", WAIT))
+      end)
+
+    it("GV:socket_unix_cmsg.cc:ZeroFDPass a message without any is a message",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        assert(a:send_fds("none", {}))
+        local bytes, list, cut = assert(b:receive_fds(nil, WAIT))
+        assert.same({"none", {}, false}, {bytes, list, cut})
+      end)
+
+    it("GV:socket_unix_cmsg.cc:BasicCredPass GV:socket_unix_cmsg.cc:SoPassCred "
+      .. "each message tells who sent it", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        b:set_option("passcred", true)
+        local child = assert(process.fork(function() send(a, "mine", 0) end))
+        local message = assert(b:receive_message(nil, WAIT))
+        local ids = process.ids()
+        assert.same({"mine", {pid = child.pid, uid = ids.uid, gid = ids.gid}},
+          {message.bytes, message.credentials})
+        ended(child)
+      end)
+
+    it("GV:socket_unix_cmsg.cc:NoPassCred without being asked none are there",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        send(a, "x", 0)
+        assert.is_nil(assert(b:receive_message(nil, WAIT)).credentials)
+      end)
+
+    it("KSELF:af_unix/scm_rights.c a socket sent through itself goes with the "
+      .. "last that has it", function()
+        local function count()
+          local n = 0
+          for _ in io.lines "/proc/net/unix" do n = n + 1 end
+          return n
+        end
+        local before = count()
+        for _ = 1, 20 do
+          local a, b = assert(socket.pair(kind))
+          assert(a:send_fds("a", {a, b}))
+          assert(b:send_fds("b", {a, b}))
+          a:close()
+          b:close()
+        end
+        local deadline = process.now() + WAIT
+        while count() > before + 10 and process.now() < deadline do
+          process.sleep(0.01)
+        end
+        assert.is_true(count() <= before + 10)
+      end)
+
+    it("GV:poll a pair can be written, and read when something is there",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        local function events()
+          local _, list = poll.wait({{a, "rw"}}, 0)
+          return list and list[1]
+        end
+        assert.equal("w", events())
+        send(b, "x", 0)
+        assert.equal("rw", events())
+      end)
+  end)
+end
+
+for _, kind in ipairs(CONNECTED) do
+  describe("A connection of type " .. kind, function()
+    it("GV:accept_bind.cc:Accept GV:accept_bind.cc:GetRemoteAddress "
+      .. "GV:accept_bind.cc:BoundGetLocalAddress tells addresses", function()
+        local client, server, _ <close>, path, listener = connected(kind)
+        assert.same({path, path, path, "", ""}, {listener:local_address(),
+          client:peer_address(), server:local_address(),
+          client:local_address(), server:peer_address()})
+      end)
+
+    it("GV:accept_bind.cc:ConnectNonListening "
+      .. "GV:accept_bind.cc:ConnectToFilePath "
+      .. "GV:accept_bind.cc:ConnectToInvalidAbstractPath LTP:connect01 "
+      .. "nobody there", function()
+        t.refused("ECONNREFUSED", socket.connect(t.names.file "",
+          {type = kind}, 0))
+        t.refused("ECONNREFUSED", socket.connect("@" .. t.names.unique(),
+          {type = kind}, 0))
+        t.refused("ENOENT", socket.connect(t.names.path(), {type = kind}, 0))
+        t.refused("ENOTDIR", socket.connect(t.names.file "" .. "/x",
+          {type = kind}, 0))
+        local bound <close> = assert(socket.datagram(t.names.path()))
+        t.refused("EPROTOTYPE", socket.connect(bound:local_address(),
+          {type = kind}, 0))
+      end)
+
+    it("LTP:bind01 LTP:bind02 LTP:bind03#2 GV:accept_bind.cc:DoubleBind names "
+      .. "that cannot be", function()
+        local path = t.names.path()
+        local l <close> = assert(socket.listen(path, {type = kind}))
+        t.refused("EADDRINUSE", socket.listen(path, {type = kind}))
+        t.refused("EADDRINUSE", socket.listen(t.names.file "", {type = kind}))
+        t.refused("EADDRINUSE", socket.listen(t.names.directory(),
+          {type = kind}))
+        t.refused("ENOTDIR", socket.listen(t.names.file "" .. "/x",
+          {type = kind}))
+        t.refused("ENAMETOOLONG", socket.listen("/" .. ("n"):rep(107),
+          {type = kind}))
+        assert(l)
+      end)
+
+    it("LTP:connect the mode of the file counts: EACCES", function()
+      if not nobody.is_there() then return pending "needs root and setpriv" end
+      assert(os.execute("chmod 755 " .. t.names.directory()))
+      local path = t.names.path()
+      local l <close> = assert(socket.listen(path, {type = kind}))
+      assert.equal("EACCES", nobody.run([[
+        print(code(ipc.socket.connect(arg[1], {type = arg[2]}, 0)))
+      ]], path, kind))
+      assert(l)
+    end)
+
+    it("GV:socket_unix_peercred.cc:AfterConnectClientPeerCred "
+      .. "GV:socket_unix_peercred.cc:AfterConnectServerPeerCred "
+      .. "GV:socket_unix_peercred.cc:PeerCredSurvivesPeerExit the one that "
+      .. "connected, even when it has ended", function()
+        local path = t.names.path()
+        local l <close> = assert(socket.listen(path, {type = kind}))
+        local child = assert(process.fork(function()
+          local c <close> = assert(socket.connect(path, {type = kind}, WAIT))
+          local pid = c:peer_credentials()
+          return pid == process.parent()
+        end))
+        local pid = child.pid
+        local server <close> = assert(l:accept(WAIT))
+        ended(child)
+        local ids = process.ids()
+        assert.same({pid, ids.euid, ids.egid}, {server:peer_credentials()})
+      end)
+
+    it("GV:socket_unix_stream.cc:ReadOneSideClosed GV:socket_unix_seqpacket.cc:"
+      .. "ReadOneSideClosed the end, once all is read", function()
+        local client, server, _ <close> = connected(kind)
+        send(client, "last", 0)
+        client:close()
+        assert.equal("last", receive(server, WAIT))
+        for _ = 1, 2 do
+          local nothing, why = receive(server, WAIT)
+          assert.same({nil, nil}, {nothing, why})
+        end
+        t.refused("EPIPE", send(server, "x", 0))
+      end)
+
+    it("GV:socket_unix_stream.cc:ReadOneSideClosedWithUnreadData "
+      .. "KSELF:af_unix/unix_connreset.c#1 closed with something unread: "
+      .. "ECONNRESET", function()
+        local client, server, _ <close> = connected(kind)
+        send(client, "unread", 0)
+        server:close()
+        t.refused("ECONNRESET", receive(client, WAIT))
+      end)
+
+    it("GV:socket_unix_stream_listener_close.cc:PendingConnectionGetsECONNRESET"
+      .. " GV:socket_unix_stream_listener_close.cc:SOErrorReturnsECONNRESET",
+      function()
+        local path = t.names.path()
+        local l = assert(socket.listen(path, {type = kind}))
+        local c <close> = assert(socket.connect(path, {type = kind}, WAIT))
+        local d <close> = assert(socket.connect(path, {type = kind}, WAIT))
+        l:close()
+        assert.equal(errno.ECONNRESET, c:option "error")
+        assert.equal(0, c:option "error")
+        t.refused("ECONNRESET", receive(d, WAIT))
+      end)
+
+    it("GV:accept_bind.cc:ListenBacklogSizes LTP:accept connections come in "
+      .. "their order, with what was sent before", function()
+        local path = t.names.path()
+        local l <close> = assert(socket.listen(path, {type = kind,
+          backlog = 8}))
+        local list = {}
+        for i = 1, 5 do
+          list[i] = assert(socket.connect(path, {type = kind}, WAIT))
+          send(list[i], "number " .. i, 0)
+        end
+        for i = 1, 5 do
+          local server <close> = assert(l:accept(WAIT))
+          assert.equal("number " .. i, receive(server, WAIT))
+          list[i]:close()
+        end
+        t.timed_out(l:accept(0))
+      end)
+
+    it("many accept from one listener: each connection is one's", function()
+      local path = t.names.path()
+      local l <close> = assert(socket.listen(path, {type = kind}))
+      local list = {}
+      for i = 1, 4 do
+        list[i] = assert(process.fork(function()
+          local server <close> = assert(l:accept(WAIT))
+          send(server, "served", WAIT)
+        end))
+      end
+      for _ = 1, 4 do
+        local c <close> = assert(socket.connect(path, {type = kind}, WAIT))
+        assert.equal("served", receive(c, WAIT))
+      end
+      for _, child in ipairs(list) do ended(child) end
+    end)
+
+    it("GV:socket_unix_cmsg.cc:InheritPasscred "
+      .. "GV:socket_unix_stream.cc:GetAcceptConn what a listener has",
+      function()
+        local client, server, _ <close>, _, listener = connected(kind)
+        assert.same({true, false, false}, {listener:option "accepting",
+          client:option "accepting", server:option "accepting"})
+      end)
+
+    it("LTP:accept03 LTP:listen01 LTP:shutdown02 what is no socket: ENOTSOCK",
+      function()
+        local file <close> = assert(io.open "/dev/null")
+        t.refused("ENOTSOCK", socket.from(file))
+        t.refused("EBADF", socket.from(977))
+        local r, w = assert(ipc.pipe.open())
+        local _ <close> = closer(r, w)
+        t.refused("ENOTSOCK", r:peer_credentials())
+        t.refused("ENOTSOCK", r:option "type")
+        t.refused("ENOTSOCK", w:send_fds("x", {}))
+      end)
+
+    it("the death of the peer is the end, or a reset", function()
+      local path = t.names.path()
+      local l <close> = assert(socket.listen(path, {type = kind}))
+      local child = assert(process.fork(function()
+        local c = assert(socket.connect(path, {type = kind}, WAIT))
+        send(c, "here", 0)
+        process.sleep(WAIT)
+      end))
+      local server <close> = assert(l:accept(WAIT))
+      assert.equal("here", receive(server, WAIT))
+      child:kill "SIGKILL"
+      local nothing, why = receive(server, WAIT)
+      assert.same({nil, nil}, {nothing, why})
+      child:wait(WAIT)
+    end)
+  end)
+end
+
+describe("A stream", function()
+  it("GV:socket_stream.cc:SplitRecv GV:socket_stream.cc:CoalescedRecv has no "
+    .. "boundaries", function()
+      local a, b = assert(socket.pair())
+      local _ <close> = closer(a, b)
+      a:write "one"
+      a:write "two"
+      assert.equal("on", b:read(2, 0))
+      assert.equal("etwo", b:read(4, 0))
+    end)
+
+  it("GV:socket_unix_unbound_stream.cc:SinglePeek looks without taking",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = closer(a, b)
+      a:write "peeked"
+      for _, n in ipairs {2, 6} do
+        local message = assert(b:receive_message({peek = true, max = n}, 0))
+        assert.equal(("peeked"):sub(1, n), message.bytes)
+      end
+      assert.equal("peeked", b:read(6, 0))
+    end)
+
+  it("GV:socket_stream_blocking.cc:BlockPartialWriteClosed how far it came, "
+    .. "then EPIPE", function()
+      local a, b = assert(socket.pair())
+      local _ <close> = closer(a, b)
+      local child = assert(process.fork(function()
+        b:close()
+        local _, _, code, done = a:write(("x"):rep(1 << 22))
+        return code == errno.EPIPE and done > 0
+      end))
+      a:close()
+      signals.await_state(child.pid, "S")
+      b:close()
+      local how, code = child:wait(WAIT)
+      assert.equal("exit", how)
+      assert.is_true(code == 0, tostring(code))
+      child:close()
+    end)
+
+  it("GV:socket_stream_blocking.cc:SendTimeout time runs out in the middle",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = closer(a, b)
+      a:set_timeout(0.05)
+      local done = t.timed_out(a:write(("x"):rep(1 << 22)))
+      assert.is_true(done > 0)
+      assert.equal(done, b:available())
+      assert.equal(done, #b:read(done, WAIT))
+    end)
+
+  it("GV:socket_unix.cc:TIOCINQSucceeds available counts what is there",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = closer(a, b)
+      assert.equal(0, b:available())
+      a:write "12345"
+      assert.equal(5, b:available())
+      b:read(2, 0)
+      assert.equal(3, b:available())
+    end)
+
+  it("PY:test_socket.py:SendfileUsingSendfileTest offset and count", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = closer(a, b)
+    local path = t.names.file("0123456789")
+    for _, case in ipairs {{{}, "0123456789"}, {{offset = 3}, "3456789"},
+      {{count = 4}, "0123"}, {{offset = 3, count = 4}, "3456"},
+      {{count = 0}, ""}, {{offset = 10}, ""}, {{count = 100}, "0123456789"}} do
+      assert.equal(#case[2], a:send_file(path, case[1], WAIT))
+      if #case[2] > 0 then
+        assert.equal(case[2], b:read(#case[2], WAIT))
+      end
+    end
+    t.timed_out(b:read_some(nil, 0))
+  end)
+
+  it("GV:socket_unix_unbound_stream.cc:ReadsNotCoalescedAfterFDPass "
+    .. "GV:socket_unix_unbound_stream.cc:FDPassPartialRead what comes after a "
+    .. "descriptor is not read with it", function()
+      local a, b = assert(socket.pair())
+      local r, w = assert(ipc.pipe.open())
+      local _ <close> = closer(a, b, r, w)
+      a:write "before"
+      a:send_fds("with", {r})
+      a:write "after"
+      local bytes, list = assert(b:receive_fds(6, WAIT))
+      assert.same({"before", 0}, {bytes, #list})
+      bytes, list = assert(b:receive_fds(100, WAIT))
+      assert.same({"with", 1}, {bytes, #list})
+      list[1]:close()
+      assert.equal("after", b:read(5, WAIT))
+    end)
+
+  it("runs handlers while it waits, and goes on", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = closer(a, b)
+    local ran = 0
+    local handler <close> = signals.handle("SIGUSR1", function()
+      ran = ran + 1
+      if ran == 3 then a:write "line\n" end
+    end)
+    local timer <close> = signal.timer {every = 0.01, signal = "SIGUSR1"}
+    assert.equal("line", b:read("l", WAIT))
+    assert(handler and timer)
+  end)
+end)
+
+for _, kind in ipairs {"seqpacket", "datagram"} do
+  describe("Messages of type " .. kind, function()
+    it("GV:socket_non_stream.cc:SplitRecv GV:socket_non_stream.cc:SingleRecv "
+      .. "GV:socket_non_stream.cc:MsgTruncSameSize "
+      .. "GV:socket_non_stream.cc:MsgTruncNotFull one is one, cut or not",
+      function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        for _, message in ipairs {"0123456789", "next", "", "last"} do
+          a:send(message)
+        end
+        assert.same({"012", 10}, {b:receive(0, 3)})
+        assert.same({"next"}, {b:receive(0, 4)})
+        assert.same({""}, {b:receive(0, 10)})
+        assert.same({"", 4}, {b:receive(0, 0)})
+        t.timed_out(b:receive(0))
+      end)
+
+    it("GV:socket_non_stream.cc:SinglePeek stays until it is taken", function()
+      local a, b = assert(socket.pair(kind))
+      local _ <close> = closer(a, b)
+      a:send "one"
+      a:send "two"
+      for _ = 1, 2 do
+        local m = assert(b:receive_message({peek = true, max = 2}, 0))
+        assert.same({"on", 3}, {m.bytes, m.length})
+      end
+      assert.same({"one", "two"}, {(b:receive(0)), (b:receive(0))})
+    end)
+
+    it("GV:socket_unix_non_stream.cc:FragmentedSendMsg as large as the buffer "
+      .. "lets it, whole", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        a:set_option("send_buffer", 200000)
+        local bytes = ("L"):rep(150000)
+        assert(a:send(bytes, 0))
+        assert.is_true(b:receive(0) == bytes)
+        t.refused("EMSGSIZE", a:send(("L"):rep(500000), 0))
+      end)
+
+    it("GV:socket_unix_non_stream.cc:SendTimeout waits for room, no longer "
+      .. "than it is told", function()
+        local a, b = assert(socket.pair(kind))
+        local _ <close> = closer(a, b)
+        local n = 0
+        while a:send(("m"):rep(1000), 0) do n = n + 1 end
+        assert.is_true(n > 0)
+        local seconds = t.took(function() t.timed_out(a:send("x", 0.03)) end)
+        assert.is_true(seconds >= 0.03)
+        for _ = 1, n do assert.equal(1000, #b:receive(0)) end
+        t.timed_out(b:receive(0))
+      end)
+  end)
+end
+
+describe("Datagrams", function()
+  it("GV:socket_unix_unbound_dgram.cc:BindConnect GV:socket_unix_unbound_dgram"
+    .. ".cc:DoubleConnect GV:socket_unix_unbound_dgram.cc:GetRemoteAddress to "
+    .. "one, then to another", function()
+      local one <close> = assert(socket.datagram(t.names.path()))
+      local two <close> = assert(socket.datagram(t.names.path()))
+      local from <close> = assert(socket.datagram(t.names.path()))
+      t.refused("ENOTCONN", from:peer_address())
+      t.refused("ENOTCONN", from:send "x")
+      for _, to in ipairs {one, two} do
+        assert(from:connect(to:local_address()))
+        assert.equal(to:local_address(), from:peer_address())
+        from:send "hello"
+        assert.same({"hello", from:local_address()}, {to:receive_from(0)})
+      end
+    end)
+
+  it("GV:socket_unix_unbound_dgram.cc:Sendto GV:socket_unix_unbound_dgram.cc:"
+    .. "ZeroWriteAllowed to any address, nothing too", function()
+      local to <close> = assert(socket.datagram(t.names.path()))
+      local from <close> = assert(socket.datagram())
+      for _, bytes in ipairs {"", "some"} do
+        assert(from:send_to(bytes, to:local_address()))
+        assert.same({bytes, ""}, {to:receive_from(0)})
+      end
+      t.refused("ENOENT", from:send_to("x", t.names.path()))
+      t.refused("ECONNREFUSED", from:send_to("x", "@" .. t.names.unique()))
+      t.refused("ECONNREFUSED", from:send_to("x", t.names.file ""))
+    end)
+
+  it("FBSD:unix_dgram.c:one2many many send to one, which tells them apart",
+    function()
+      local to <close> = assert(socket.datagram(t.names.path()))
+      local list = {}
+      for i = 1, 5 do
+        list[i] = assert(socket.datagram(t.names.path()))
+        list[i]:send_to("from " .. i, to:local_address())
+      end
+      for i = 1, 5 do
+        assert.same({"from " .. i, list[i]:local_address()},
+          {to:receive_from(0)})
+        list[i]:close()
+      end
+    end)
+
+  it("one that is connected takes from that one only: EPERM for others",
+    function()
+      local one <close> = assert(socket.datagram(t.names.path()))
+      local peer <close> = assert(socket.datagram(t.names.path()))
+      local other <close> = assert(socket.datagram(t.names.path()))
+      one:connect(peer:local_address())
+      t.refused("EPERM", other:send_to("x", one:local_address()))
+      assert(peer:send_to("y", one:local_address()))
+      assert.equal("y", (one:receive(0)))
+    end)
+
+  it("GV:socket_unix_dgram.cc:WriteOneSideClosed the receiver is gone: "
+    .. "ECONNREFUSED, and a new one can be had", function()
+      local path = t.names.path()
+      local to = assert(socket.datagram(path))
+      local from <close> = assert(socket.connect(path, {type = "datagram"}))
+      from:send "x"
+      to:close()
+      t.refused("ECONNREFUSED", from:send "x")
+      local again <close> = assert(socket.datagram(path))
+      t.refused("ENOTCONN", from:send "x") -- of the same name, not the same
+      assert(from:connect(path))
+      assert(from:send "x")
+      assert.equal("x", (again:receive(0)))
+    end)
+
+  it("GV:socket_unix_unbound_abstract.cc:GetSockNameFullLength "
+    .. "GV:socket_unix_unbound_filesystem.cc:GetSockNameLength names of every "
+    .. "length come back whole", function()
+      for _, n in ipairs {1, 50, 107} do
+        local name = "@" .. (t.names.unique() .. ("n"):rep(n)):sub(1, n)
+        local s = socket.datagram(name)
+        if s then -- one of a letter may be somebody's
+          assert.equal(name, s:local_address())
+          s:close()
+        end
+      end
+      local directory = t.names.directory()
+      local path = directory .. "/" .. ("p"):rep(107 - #directory - 1)
+      local s <close> = assert(socket.datagram(path))
+      assert.same({107, path}, {#path, s:local_address()})
+      t.refused("ENAMETOOLONG", socket.datagram(path .. "p"))
+    end)
+
+  it("LTP:send a socket that was closed raises", function()
+    local a, b = assert(socket.pair "datagram")
+    a:close()
+    t.raises("closed", a.send, a, "x")
+    t.raises("closed", a.receive, a)
+    t.raises("closed", a.option, a, "type")
+    b:close()
+  end)
+end)
+
+describe("PY:_test_multiprocessing.py:_TestConnection", function()
+  it("messages of every size over a stream, in order", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = closer(a, b)
+    local child = assert(process.fork(function()
+      a:close()
+      for message in b:messages() do assert(b:send(message:upper())) end
+    end))
+    b:close()
+    for _, n in ipairs {0, 1, 255, 65536, 1 << 20} do
+      local message = ("m"):rep(n)
+      local sent = a:send(message, WAIT)
+      assert(sent)
+      assert.is_true(a:receive(WAIT) == message:upper())
+    end
+    a:shutdown "write"
+    assert.is_nil(a:receive(WAIT))
+    ended(child)
+  end)
+end)
