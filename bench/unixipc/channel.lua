@@ -29,6 +29,29 @@ local function single(n, size, cpu)
   assert(#got == size)
 end
 
+local BATCH <const> = 64
+
+-- batched n size cpu: as single, 64 at a time.
+local function batched(n, size, cpu)
+  local ch = assert(channel.queue(nil, {single = true}))
+  local list, last = {}, nil
+  for i = 1, BATCH do list[i] = ("x"):rep(size) end
+  local child = assert(process.fork(function()
+    for _ = 1, bench.total(n) // BATCH + 2 do ch:send_many(list) end
+  end))
+  bench.pin(child.pid, cpu)
+  bench.measure(n, function(count)
+    while count > 0 do
+      local got = ch:receive_many(BATCH)
+      for i = 1, got.n do last = got[i] end
+      count = count - got.n
+    end
+  end)
+  ch:close()
+  child:kill()
+  assert(#last == size)
+end
+
 -- queue n size cpu: the same through a queue for many.
 local function queue(n, size, cpu)
   assert(#one_way(assert(channel.queue()), n, ("x"):rep(size), cpu) == size)
@@ -96,5 +119,5 @@ local function busy(n, size, own, cpu)
   roundtrip(n, size, cpu)
 end
 
-bench.main{single = single, queue = queue, tables = tables,
+bench.main{single = single, batched = batched, queue = queue, tables = tables,
   inplace = inplace, roundtrip = roundtrip, busy = busy}
