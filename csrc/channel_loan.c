@@ -210,12 +210,17 @@ static int l_peek(lua_State *L) {
   struct ux_deadline deadline = ux_check_deadline(L, 2);
   if (c->in == NULL) return ux_channel_fail(L, c, ENOTSUP, "peek");
   struct ux_region *r = push_view(L, c, peeked);
+  int view = lua_gettop(L);
+  lua_pushliteral(L, "bytes"); /* before anything is taken */
+  lua_pushliteral(L, "value");
   struct peeking g = {.call = {c, c->in, UX_RING_GET, attempt_peek}};
   int err = ux_channel_wait(L, &g.call, &deadline);
   if (err != 0) return ux_channel_fail(L, c, err, "peek");
   c->lost += g.message.lost;
   open_view(r, g.message.data, g.message.length, g.message.position);
-  lua_pushstring(L, g.message.mark == UX_CHANNEL_VALUE ? "value" : "bytes");
+  if (g.message.mark != UX_CHANNEL_VALUE) lua_pop(L, 1);
+  lua_pushvalue(L, view);
+  lua_insert(L, -2);
   return 2;
 }
 
