@@ -7,6 +7,7 @@
 
 #include "base/class.h"
 #include "base/deadline.h"
+#include "base/wait.h"
 #include "socket_file.h"
 #include "stream.h"
 
@@ -29,7 +30,8 @@ struct ux_packet {
   bool is_seqpacket;
   bool tells_end;  /* a message of no bytes can be told from the end */
   int64_t timeout; /* of calls that pass none */
-  char *scratch;   /* where messages are received, of `room` bytes */
+  struct ux_habit habit;
+  char *scratch; /* where messages are received, of `room` bytes */
   size_t room;
   struct ux_socket_file file;
 };

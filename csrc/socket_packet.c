@@ -309,6 +309,15 @@ static int receive_with(const struct receiving *r, int flags) {
                   : receive_once(p, r->room, r->wants_from, flags, r->a);
 }
 
+/* 0 or an errno: EAGAIN also when it is not worth it. */
+static int try_to_receive(const struct receiving *r,
+                          const struct ux_deadline *deadline) {
+  if (!ux_habit_tries(&r->p->habit, deadline)) return EAGAIN;
+  int err = receive_with(r, MSG_DONTWAIT);
+  ux_habit_learn(&r->p->habit, err == EAGAIN);
+  return err;
+}
+
 /* What is no message of no bytes but the end looks like one when it comes
    while a datagram socket sleeps: its reading was shut down. */
 static int receive_blocking(void *arg) {
@@ -334,7 +343,8 @@ static int receive(lua_State *L, struct ux_packet *p, size_t *room,
   struct receiving r = {p, *room, wants_from, a};
   for (bool is_last = deadline->left == 0;; is_last = true) {
     if (*room > p->room) r.room = *room = p->room;
-    int err = receive_with(&r, MSG_DONTWAIT);
+    int err =
+      is_last ? receive_with(&r, MSG_DONTWAIT) : try_to_receive(&r, deadline);
     if (is_last && is_over(p, err)) {
       a->is_end = true;
       return 0;

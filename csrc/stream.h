@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/class.h"
 #include "base/deadline.h"
+#include "base/wait.h"
 #include "lib/rawio.h"
 
 #include <stdint.h>
@@ -18,9 +19,10 @@ struct ux_stream {
   int rfd, wfd;     /* -1: not that way. One number for a socket. */
   enum ux_rawio rhow, whow;
   struct ux_buffer in, out;
-  size_t room;         /* how much a read asks for */
-  unsigned takes;      /* how often something was taken from `in` */
-  size_t insufficient; /* so much in `in` was not enough for the last read */
+  struct ux_habit habit; /* of reads from a socket */
+  size_t room;           /* how much a read asks for */
+  unsigned takes;        /* how often something was taken from `in` */
+  size_t insufficient;   /* so much in `in` was not enough for the last read */
   enum ux_stream_mode mode; /* of writing */
   size_t out_size;          /* how much is kept back */
   pid_t out_pid;            /* who wrote what is in `out` */

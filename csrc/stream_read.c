@@ -36,6 +36,16 @@ static int receive_blocking(void *arg) {
   return r->got >= 0 ? 0 : errno;
 }
 
+/* 0 or an errno: EAGAIN also when it is not worth it. */
+static int try_to_read(struct reading *r, const struct ux_deadline *deadline) {
+  struct ux_stream *s = r->s;
+  if (!ux_habit_tries(&s->habit, deadline)) return EAGAIN;
+  r->got = ux_rawio_read(s->rfd, &s->rhow, room_of(s), r->room);
+  int err = r->got >= 0 ? 0 : errno;
+  ux_habit_learn(&s->habit, err == EAGAIN && s->rhow == UX_RAWIO_SOCKET);
+  return err;
+}
+
 /* Sleeps until there is input: 0 when it was read already, EAGAIN when not. A
    pipe is as fast with poll. What was written and kept back goes out first: the
    other side may be waiting for it before it answers. */
@@ -71,8 +81,7 @@ static int fill(lua_State *L, struct ux_stream *s,
     if (s->rfd < 0) return EBADF;
     ux_buffer_reserve(L, &s->in, s->room);
     struct reading r = {.s = s, .room = s->in.size - s->in.end};
-    r.got = ux_rawio_read(s->rfd, &s->rhow, room_of(s), r.room);
-    int err = r.got >= 0 ? 0 : errno;
+    int err = try_to_read(&r, deadline);
     if (err == EAGAIN || err == EWOULDBLOCK)
       err = wait_for_input(L, &r, deadline);
     else if (err == EINTR)

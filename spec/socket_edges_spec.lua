@@ -230,6 +230,25 @@ describe("Small things", function()
     close(one, other)
   end)
 
+  it("one that is shut while a call sleeps still gives what came", function()
+    local one, other = assert(socket.pair "datagram")
+    assert(one:send "learn to sleep")
+    for _, words in ipairs {"first", "second"} do
+      assert.truthy(other:receive())
+      meanwhile(function() one:send(words) end, function()
+        assert.equal(words, other:receive())
+      end)
+      one:send "next"
+    end
+    other:receive()
+    meanwhile(function()
+      one:send "last"
+      other:shutdown "read"
+    end, function() assert.equal("last", other:receive()) end)
+    assert.same({n = 1}, table.pack(other:receive()))
+    close(one, other)
+  end)
+
   it("send_file does not wait for a FIFO", function()
     local path = t.names.path ".fifo"
     assert(ipc.fifo.create(path))

@@ -25,6 +25,26 @@ int ux_wait_fd(lua_State *L, int fd, short events,
 int ux_wait_fd_call(lua_State *L, int (*call)(void *arg), void *arg, int fd,
                     short events, struct ux_deadline *deadline);
 
+/* Who waits for answers finds none at the first try, nearly always. After such
+   a try some calls go to sleep at once; then one tries again. Begins with
+   zeros. */
+struct ux_habit {
+  unsigned char sleeps; /* how many more do */
+};
+
+#define UX_HABIT_SLEEPS 15
+
+static inline bool ux_habit_tries(struct ux_habit *h,
+                                  const struct ux_deadline *deadline) {
+  if (h->sleeps == 0 || deadline->left != UX_FOREVER) return true;
+  h->sleeps--;
+  return false;
+}
+
+static inline void ux_habit_learn(struct ux_habit *h, bool has_to_wait) {
+  h->sleeps = has_to_wait ? UX_HABIT_SLEEPS : 0;
+}
+
 /* Sleeps in a system call that only a signal can end: msgrcv, flock, opening
    a FIFO. `call` makes it and returns 0 or the errno; it must not touch L.
    Returns what `call` returned, ETIMEDOUT, or EINTR when handlers ran. */
