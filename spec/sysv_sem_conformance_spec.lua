@@ -141,7 +141,8 @@ describe("semop", function()
     assert.equal("EACCES EACCES EACCES EACCES EACCES EACCES", nobody.run([[
       local s = assert(ipc.sysv_sem.from_id(tonumber(arg[1])))
       print(code(s:acquire(1, 1, 0)), code(s:release()),
-        code(s:wait_zero(1, 0)), code(s:op({{1, 1}}, 0)), code(s:lock(1, 0)), code(s:values()))
+        code(s:wait_zero(1, 0)), code(s:op({{1, 1}}, 0)),
+        code(s:lock(1, 0)), code(s:values()))
     ]], tostring(s:id())))
     assert.same({1}, s:values())
   end)
