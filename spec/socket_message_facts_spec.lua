@@ -1,9 +1,127 @@
--- What other people's suites check of messages over UNIX sockets, seqpackets
--- and datagrams. See spec/socket_facts_spec.lua.
+-- What other people's suites check of bytes and messages through UNIX sockets,
+-- beyond the specs of socket and socket_facts_spec.
 local t = require "support"
+local signals = require "support.signals"
 local ipc = require "unixipc"
 
-local socket = ipc.socket
+local socket, process, errno = ipc.socket, ipc.process, ipc.errno
+local signal = ipc.signal
+
+local WAIT = 20 * t.slow
+
+local function ended(child, code)
+  assert.same({"exit", code or 0}, {child:wait(WAIT)})
+  child:close()
+end
+
+describe("A stream", function()
+  it("GV:socket_stream.cc:SplitRecv GV:socket_stream.cc:CoalescedRecv has no "
+    .. "boundaries", function()
+      local a, b = assert(socket.pair())
+      local _ <close> = t.closer(a, b)
+      a:write "one"
+      a:write "two"
+      assert.equal("on", b:read(2, 0))
+      assert.equal("etwo", b:read(4, 0))
+    end)
+
+  it("GV:socket_unix_unbound_stream.cc:SinglePeek looks without taking",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = t.closer(a, b)
+      a:write "peeked"
+      for _, n in ipairs {2, 6} do
+        local message = assert(b:receive_message({peek = true, max = n}, 0))
+        assert.equal(("peeked"):sub(1, n), message.bytes)
+      end
+      assert.equal("peeked", b:read(6, 0))
+    end)
+
+  it("GV:socket_stream_blocking.cc:BlockPartialWriteClosed how far it came, "
+    .. "then EPIPE", function()
+      local a, b = assert(socket.pair())
+      local _ <close> = t.closer(a, b)
+      local child = assert(process.fork(function()
+        b:close()
+        local _, _, code, done = a:write(("x"):rep(1 << 22))
+        return code == errno.EPIPE and done > 0
+      end))
+      a:close()
+      signals.await_state(child.pid, "S")
+      b:close()
+      local how, code = child:wait(WAIT)
+      assert.equal("exit", how)
+      assert.is_true(code == 0, tostring(code))
+      child:close()
+    end)
+
+  it("GV:socket_stream_blocking.cc:SendTimeout time runs out in the middle",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = t.closer(a, b)
+      a:set_timeout(0.05)
+      local done = t.timed_out(a:write(("x"):rep(1 << 22)))
+      assert.is_true(done > 0)
+      assert.equal(done, b:available())
+      assert.equal(done, #b:read(done, WAIT))
+    end)
+
+  it("GV:socket_unix.cc:TIOCINQSucceeds available counts what is there",
+    function()
+      local a, b = assert(socket.pair())
+      local _ <close> = t.closer(a, b)
+      assert.equal(0, b:available())
+      a:write "12345"
+      assert.equal(5, b:available())
+      b:read(2, 0)
+      assert.equal(3, b:available())
+    end)
+
+  it("PY:test_socket.py:SendfileUsingSendfileTest offset and count", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = t.closer(a, b)
+    local path = t.names.file("0123456789")
+    for _, case in ipairs {{{}, "0123456789"}, {{offset = 3}, "3456789"},
+      {{count = 4}, "0123"}, {{offset = 3, count = 4}, "3456"},
+      {{count = 0}, ""}, {{offset = 10}, ""}, {{count = 100}, "0123456789"}} do
+      assert.equal(#case[2], a:send_file(path, case[1], WAIT))
+      if #case[2] > 0 then
+        assert.equal(case[2], b:read(#case[2], WAIT))
+      end
+    end
+    t.timed_out(b:read_some(nil, 0))
+  end)
+
+  it("GV:socket_unix_unbound_stream.cc:ReadsNotCoalescedAfterFDPass "
+    .. "GV:socket_unix_unbound_stream.cc:FDPassPartialRead what comes after a "
+    .. "descriptor is not read with it", function()
+      local a, b = assert(socket.pair())
+      local r, w = assert(ipc.pipe.open())
+      local _ <close> = t.closer(a, b, r, w)
+      a:write "before"
+      a:send_fds("with", {r})
+      a:write "after"
+      local bytes, list = assert(b:receive_fds(6, WAIT))
+      assert.same({"before", 0}, {bytes, #list})
+      bytes, list = assert(b:receive_fds(100, WAIT))
+      assert.same({"with", 1}, {bytes, #list})
+      list[1]:close()
+      assert.equal("after", b:read(5, WAIT))
+    end)
+
+  it("runs handlers while it waits, and goes on", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = t.closer(a, b)
+    local ran = 0
+    local handler <close> = signals.handle("SIGUSR1", function()
+      ran = ran + 1
+      if ran == 3 then a:write "line\n" end
+    end)
+    local timer <close> = signal.timer {every = 0.01, signal = "SIGUSR1"}
+    assert.equal("line", b:read("l", WAIT))
+    assert(handler and timer)
+  end)
+end)
 
 for _, kind in ipairs {"seqpacket", "datagram"} do
   describe("Messages of type " .. kind, function()
@@ -157,5 +275,26 @@ describe("Datagrams", function()
     t.raises("closed", a.receive, a)
     t.raises("closed", a.option, a, "type")
     b:close()
+  end)
+end)
+
+describe("PY:_test_multiprocessing.py:_TestConnection", function()
+  it("messages of every size over a stream, in order", function()
+    local a, b = assert(socket.pair())
+    local _ <close> = t.closer(a, b)
+    local child = assert(process.fork(function()
+      a:close()
+      for message in b:messages() do assert(b:send(message:upper())) end
+    end))
+    b:close()
+    for _, n in ipairs {0, 1, 255, 65536, 1 << 20} do
+      local message = ("m"):rep(n)
+      local sent = a:send(message, WAIT)
+      assert(sent)
+      assert.is_true(a:receive(WAIT) == message:upper())
+    end
+    a:shutdown "write"
+    assert.is_nil(a:receive(WAIT))
+    ended(child)
   end)
 end)
