@@ -273,9 +273,10 @@ Options: `type`: `"stream"` (the default) or `"seqpacket"`; `backlog`: how many
 connections wait to be accepted (the system's most); `mode`: of the file,
 the nine letters of `ls`, `"0660"` or an integer, owner only by default,
 whatever the umask; `unlink`: take the place of a socket's file that no process
-has any more (one that is alive is EADDRINUSE always). Over TCP: `nodelay`, `keepalive`, also
-of the connections; `reuse` (true): the port of a server that just ended can be
-had at once; `reuse_port`: several servers share it; `only_ipv6`.
+has any more (one that is alive is EADDRINUSE always). Over TCP: `nodelay`,
+`keepalive`, also of the connections; `reuse` (true): the port of a server that
+just ended can be had at once; `reuse_port`: several servers share it;
+`only_ipv6`.
 
 The file goes when the listener is closed by the process that made it (by the
 path it was made with: make that an absolute one if the program changes its
