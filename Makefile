@@ -176,6 +176,8 @@ bench: ## ratios to C and to other libraries, with the goals
 doc: ## HTML pages into build/doc
 	@scripts/setup doc
 	ldoc --fatalwarnings .
+	@sed -i -E 's,href="(doc/|\.\./)?([A-Za-z-]+\.md)(["#]),href="\2.html\3,g' \
+	  build/doc/topics/*.html # what leads to a file leads to its page
 
 install: all ## into PREFIX (or LUADIR and LIBDIR), below DESTDIR
 	install -d "$(DESTDIR)$(LUADIR)/unixipc" "$(DESTDIR)$(LIBDIR)/unixipc"

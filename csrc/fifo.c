@@ -58,8 +58,8 @@ static int make(const char *path, const struct options *o, bool *is_new) {
 /***
 Makes a FIFO. One that exists already will do, unless `exclusive`.
 
-Options: `mode`: `"rw-rw----"`, `"0660"` or an integer, owner only by default,
-whatever the umask; `exclusive`: boolean.
+Options: `mode`: the nine letters of `ls`, `"0660"` or an integer, owner only by
+default, whatever the umask; `exclusive`: boolean.
 @function create
 @tparam string path
 @tparam[opt] table options

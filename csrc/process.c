@@ -1,5 +1,9 @@
 /***
 Processes: fork, spawn, wait, and who we are.
+
+A Process stands for a child, or for what `open` opened. Fields: `child.pid`,
+its number; `child.stdin`, `child.stdout` and `child.stderr`, a Stream each if
+`spawn` was to make it a `"pipe"`, else nil. To set a field raises.
 @module unixipc.process
 */
 #include "base/class.h"
@@ -201,7 +205,7 @@ static int fileno_of(const void *self) {
   return p->pidfd;
 }
 
-/***
+/*
 The child's number, as a field: `child.pid`. The streams that lead to it are
 `child.stdin`, `child.stdout` and `child.stderr`: those that `spawn` was asked
 to make pipes.

@@ -3,8 +3,8 @@ Sockets: connections between processes of this machine, by a path, by an
 abstract name or by none; and the same over TCP and UDP.
 
 A *stream* socket is a Stream, as pipes give it, with all its ways to read and
-write. A *seqpacket* socket is a connection that keeps messages apart, a
-*datagram* socket sends messages to addresses: both are a Packet.
+write. A *seqpacket* socket is a connection that keeps messages apart, and a
+socket of type *datagram* sends messages to addresses: both are a Packet.
 
 Addresses: a string is a path, `"@name"` an abstract name of any bytes (Linux:
 no file; gone with its socket), `""` none: to bind to it asks the system for an
@@ -271,11 +271,12 @@ Waits for connections at an address.
 
 Options: `type`: `"stream"` (the default) or `"seqpacket"`; `backlog`: how many
 connections wait to be accepted (the system's most); `mode`: of the file,
-`"rw-rw----"`, `"0660"` or an integer, owner only by default, whatever the
-umask; `unlink`: take the place of a socket's file that no process has any more
-(one that is alive is EADDRINUSE always). Over TCP: `nodelay`, `keepalive`, also
-of the connections; `reuse` (true): the port of a server that just ended can be
-had at once; `reuse_port`: several servers share it; `only_ipv6`.
+the nine letters of `ls`, `"0660"` or an integer, owner only by default,
+whatever the umask; `unlink`: take the place of a socket's file that no process
+has any more (one that is alive is EADDRINUSE always). Over TCP: `nodelay`,
+`keepalive`, also of the connections; `reuse` (true): the port of a server that
+just ended can be had at once; `reuse_port`: several servers share it;
+`only_ipv6`.
 
 The file goes when the listener is closed by the process that made it (by the
 path it was made with: make that an absolute one if the program changes its

@@ -91,7 +91,7 @@ static struct queue *new_queue(lua_State *L) {
 Opens a queue by its key, or makes one.
 
 Options: `create`: make it if it is not there; `exclusive` with `create`: it
-must not be there; `mode` of a new one, `"rw-------"` by default, and if given
+must not be there; `mode` of a new one, `"0600"` by default, and if given
 for one that exists: the rights to be asked for; `temporary`: closing it
 removes it, if this call made it.
 @function get
@@ -332,8 +332,8 @@ static int l_receive(lua_State *L) {
 /* ---- control ----------------------------------------------------------- */
 
 /***
-What is known about it: `id`, `key`, `mode` (`"rw-------"`), `uid`, `gid`,
-`creator_uid`, `creator_gid`; `messages` and `bytes` in it, `max_bytes`;
+What is known about it: `id`, `key`, `mode` (nine letters, as `ls` has), `uid`,
+`gid`, `creator_uid`, `creator_gid`; `messages` and `bytes` in it, `max_bytes`;
 `last_sender` and `last_receiver`, pids; `sent_at`, `received_at`, `changed_at`,
 as `os.time` gives. 0 is never.
 @function Queue:stat

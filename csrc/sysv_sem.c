@@ -247,8 +247,8 @@ static int l_set(lua_State *L) {
 }
 
 /***
-What is known about it: `id`, `key`, `mode` (`"rw-------"`), `uid`, `gid`,
-`creator_uid`, `creator_gid`; `count` of semaphores; `operated_at` and
+What is known about it: `id`, `key`, `mode` (nine letters, as `ls` has), `uid`,
+`gid`, `creator_uid`, `creator_gid`; `count` of semaphores; `operated_at` and
 `changed_at`, as `os.time` gives. 0 is never.
 @function SemaphoreSet:stat
 @treturn[1] table
@@ -430,7 +430,7 @@ wait until `sem_otime` is not 0, as they should, do not either.
 
 Options: `create`: make it if it is not there; `exclusive` with `create`: it
 must not be there; `initial`: values of a new one, a list or an integer for
-all, 0 by default; `mode` of a new one, `"rw-------"` by default, and if given
+all, 0 by default; `mode` of a new one, `"0600"` by default, and if given
 for one that exists: the rights to be asked for; `temporary`: closing it
 removes it, if this call made it; `undo`: what `acquire` and `release` did is
 taken back when the process ends.

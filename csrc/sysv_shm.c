@@ -84,7 +84,7 @@ static int get(void *arg, key_t key, int flags) {
 Opens a segment by its key, or makes one, all zeros.
 
 Options: `create`: make it if it is not there; `exclusive` with `create`: it
-must not be there; `mode` of a new one, `"rw-------"` by default, and if given
+must not be there; `mode` of a new one, `"0600"` by default, and if given
 for one that exists: the rights to be asked for; `temporary`: closing it
 removes it, if this call made it; `huge`: of huge pages, `"default"`, `"2M"` or
 `"1G"`, where the system has them; `noreserve`: no swap space is set aside.
@@ -286,10 +286,10 @@ static int l_attach(lua_State *L) {
 /* ---- control ----------------------------------------------------------- */
 
 /***
-What is known about it: `id`, `key`, `mode` (`"rw-------"`), `uid`, `gid`,
-`creator_uid`, `creator_gid`; `size`; `attached`, how often it is; `creator` and
-`last_user`, pids; `attached_at`, `detached_at`, `changed_at`, as `os.time`
-gives, 0 for never; `is_removed` and `is_locked`.
+What is known about it: `id`, `key`, `mode` (nine letters, as `ls` has), `uid`,
+`gid`, `creator_uid`, `creator_gid`; `size`; `attached`, how often it is;
+`creator` and `last_user`, pids; `attached_at`, `detached_at`, `changed_at`, as
+`os.time` gives, 0 for never; `is_removed` and `is_locked`.
 @function Segment:stat
 @treturn[1] table
 @treturn[2] nil

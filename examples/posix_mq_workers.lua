@@ -10,7 +10,9 @@ local name, count = arg[1] or "/unixipc-jobs", tonumber(arg[2] or 3)
 io.stdout:setvbuf "line"
 
 -- The kernel keeps the jobs: they are there before there is a worker, and no
--- job goes to two. `temporary`: the name goes when this process ends.
+-- job goes to two. `temporary`: the name goes when this process ends, but not
+-- when it is killed with kill -9; what such a one has left is removed first.
+ipc.posix_mq.unlink(name)
 local jobs <close> = assert(ipc.posix_mq.open(name,
   {create = true, exclusive = true, temporary = true, message_size = 64}))
 
@@ -42,8 +44,14 @@ local workers = {}
 for i = 1, count do workers[i] = assert(ipc.process.fork(work, i)) end
 print(("%d workers at %s"):format(count, jobs:name()))
 
--- Ctrl-C reaches the workers as well: they are of the same terminal.
+-- SIGTERM is an error here, as Ctrl-C is: without a handler it would end this
+-- process at once, and the name would stay. Set after the forks, it is not the
+-- workers'.
+ipc.signal.handle("SIGTERM", function() error("terminated", 0) end)
 local ok, message = pcall(function()
   for _, worker in ipairs(workers) do worker:wait() end
 end)
+if not ok then
+  for _, worker in ipairs(workers) do worker:kill() end
+end
 print(ok and "all workers have gone home" or message)

@@ -1,5 +1,6 @@
 -- A server of several processes, under load: each answers with the number of
--- its process, one is killed in the middle, and nobody notices.
+-- its process. One client ends its worker, and gets no answer; another worker
+-- takes the place, and all the other clients are served.
 --
 --   lua5.4 examples/socket_prefork.lua [clients]
 local ipc = require "unixipc"
@@ -41,8 +42,9 @@ while #poller > 0 do
     client:close()
   end
 end
-print(("%d clients, %d answers, several workers: %s"):format(COUNT, answers,
-  tostring(count > 1)))
+print(("%d clients: %d answered, by several workers: %s; without an answer, "
+  .. "as its worker died: %d"):format(COUNT, answers, count > 1,
+  COUNT - answers))
 
 parent:kill "SIGTERM"
 assert(parent:wait(5) == "exit")

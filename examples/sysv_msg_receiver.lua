@@ -30,6 +30,9 @@ local function answer(queue, request)
   return text
 end
 
+-- SIGTERM as Ctrl-C: else it would end this process with nothing removed.
+ipc.signal.handle("SIGTERM", function() error("interrupted!", 0) end)
+
 local function serve()
   local key = assert(ipc.sysv.ftok(path, "q"))
   -- "temporary": the queue goes when this process ends, also by an error.

@@ -21,6 +21,9 @@ local Buffer = layout.struct {
 local path, count = arg[1] or "/tmp", tonumber(arg[2] or 10)
 io.stdout:setvbuf "line"
 
+-- SIGTERM is an error, as Ctrl-C is: else nothing would be removed.
+ipc.signal.handle("SIGTERM", function() error("terminated", 0) end)
+
 local key = assert(ipc.sysv.ftok(path, "s"))
 local options = {create = true, exclusive = true, temporary = true}
 local segment <close> =

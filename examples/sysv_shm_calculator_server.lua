@@ -66,6 +66,9 @@ local function answer(calculator)
   return true
 end
 
+-- SIGTERM as Ctrl-C: else it would end this process with nothing removed.
+ipc.signal.handle("SIGTERM", function() error("interrupted!", 0) end)
+
 local function serve()
   local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "c"))
   local options = {create = true, exclusive = true, temporary = true}

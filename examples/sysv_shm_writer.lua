@@ -18,6 +18,11 @@ local Weather = layout.struct {
 }
 
 io.stdout:setvbuf "line"
+-- SIGTERM is an error, as Ctrl-C is: else the segment would not be removed. In
+-- io.lines neither could get through, so the input is a Stream.
+ipc.signal.handle("SIGTERM", function() error("terminated", 0) end)
+local input = assert(ipc.stream.from(io.stdin))
+
 local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "w"))
 local segment <close> = assert(ipc.sysv_shm.get(key, Weather:size(),
   {create = true, exclusive = true, temporary = true, mode = "rw-r--r--"}))
@@ -33,7 +38,7 @@ local function write(place, temperature, remark)
 end
 
 print("writing, " .. tostring(segment))
-for line in io.lines() do
+for line in input:lines() do
   local place, temperature, remark = line:match "^(%S+)%s+(%S+)%s*(.*)$"
   temperature = tonumber(temperature)
   if not temperature or #place > 32 then

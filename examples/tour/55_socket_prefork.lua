@@ -13,7 +13,8 @@ worker:]],
     local program <close> = scene.start("socket_prefork", {"200"},
       {stdout = "pipe"})
     scene.expect("in the end", program.stdout:read("l", 10),
-      "200 clients, 199 answers, several workers: true")
+      "200 clients: 199 answered, by several workers: true; "
+      .. "without an answer, as its worker died: 1")
     scene.expect("it ends", (program:wait(5)), "exit")
   end,
 }
