@@ -56,7 +56,8 @@ static uint64_t position_of(const struct ux_region *r) {
   return (uint64_t)(r->detail - 1);
 }
 
-static int result(lua_State *L, const struct ux_channel *c, int err, const char *call) {
+static int result(lua_State *L, const struct ux_channel *c, int err,
+                  const char *call) {
   if (err != 0) return ux_channel_fail(L, c, err, call);
   lua_pushboolean(L, 1);
   return 1;
