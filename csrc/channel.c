@@ -117,7 +117,8 @@ static void leave(lua_State *L, struct ux_channel *c) {
   c->head.open = false;
   for (int i = 0; i < 2; i++)
     if (c->rings[i].segment != NULL) ux_ring_done(&c->rings[i]);
-  if (c->is_temporary && ux_is_owner(&c->head)) ux_segment_unlink(c->name + 1);
+  if (c->is_temporary && ux_is_owner(&c->head))
+    ux_segment_unlink_own(&c->segment, c->name + 1);
   ux_segment_detach(&c->segment);
   forget_inbox(c);
   c->reply.is_there = false;
