@@ -84,6 +84,10 @@ struct ux_channel *ux_check_channel(lua_State *L, int arg) {
   return ux_check_open(L, arg, &ux_channel_class);
 }
 
+void ux_channel_check_still(lua_State *L, struct ux_channel *c) {
+  if (!c->head.open) ux_closed_error(L, &ux_channel_class);
+}
+
 /* ---- closing ----------------------------------------------------------- */
 
 static void close_views(lua_State *L) {
@@ -93,16 +97,31 @@ static void close_views(lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* Whoever was about to give one of them sees that it is gone. */
+static void forget_inbox(struct ux_channel *c) {
+  c->taken += c->inbox_count;
+  c->inbox_count = 0;
+  c->held_mark = 0;
+}
+
+/* The buffers may have grown again since it was closed, by a call that was
+   under way. */
+static void free_buffers(lua_State *L, struct ux_channel *c) {
+  ux_buffer_free(L, &c->encoded);
+  ux_buffer_free(L, &c->inbox);
+}
+
 static void leave(lua_State *L, struct ux_channel *c) {
+  free_buffers(L, c);
   if (!c->head.open) return;
   c->head.open = false;
   for (int i = 0; i < 2; i++)
     if (c->rings[i].segment != NULL) ux_ring_done(&c->rings[i]);
-  if (c->is_temporary && ux_is_owner(&c->head)) ux_segment_unlink(c->name + 1);
+  if (c->is_temporary && ux_is_owner(&c->head))
+    ux_segment_unlink_own(&c->segment, c->name + 1);
   ux_segment_detach(&c->segment);
-  ux_buffer_free(L, &c->encoded);
-  ux_buffer_free(L, &c->inbox);
-  c->inbox_count = 0;
+  forget_inbox(c);
+  c->reply.is_there = false;
 }
 
 /***
@@ -481,8 +500,10 @@ static int l_unsubscribe(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   if (c->segment.options.kind != UX_SEGMENT_BROADCAST)
     return ux_channel_fail(L, c, ENOTSUP, "unsubscribe");
+  if (c->is_giving)
+    luaL_error(L, "attempt to unsubscribe while a value is decoded");
   ux_ring_unsubscribe(c->in);
-  c->inbox_count = 0;
+  forget_inbox(c);
   lua_settop(L, 1);
   return 1;
 }

@@ -49,6 +49,7 @@ static struct ux_region *check_view(lua_State *L, const char *kind) {
                 is_ours && r->kind == kind && r->detail != 0,
                 2,
                 "no loan of this channel");
+  luaL_argcheck(L, ux_is_owner(&r->head), 2, "a loan of the parent process");
   return r;
 }
 

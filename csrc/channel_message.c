@@ -31,7 +31,7 @@ static int sleep_in(lua_State *L, struct ux_channel_call *call,
   struct ux_deadline moment = ux_deadline_in(0.005);
   bool is_short = err == EBUSY && deadline->left == 0;
   err = ux_wait_call(L, sleep_once, call, is_short ? &moment : deadline);
-  if (!call->channel->head.open) ux_closed_error(L, &ux_channel_class);
+  ux_channel_check_still(L, call->channel);
   return err == EINTR ? 0 : err;
 }
 
@@ -53,6 +53,7 @@ static bool is_moment(const struct ux_channel_call *call, int err) {
 
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline) {
+  ux_channel_check_still(L, call->channel);
   int err = call->attempt(call);
   for (unsigned n = 1; err == EAGAIN || is_moment(call, err); n++) {
     bool is_vain = n % VAIN_TRIES == 0;
@@ -82,6 +83,7 @@ struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
   b.base = c->encoded.end;
   b.mark = UX_CHANNEL_VALUE;
   ux_codec_encode(L, arg, &c->encoded, ux_ring_limit(ring));
+  ux_channel_check_still(L, c);
   b.data = c->encoded.data + b.base;
   b.length = c->encoded.end - b.base;
   c->encoded.end = b.base; /* nobody writes there before Lua is called */
@@ -269,7 +271,6 @@ static int l_send_many(lua_State *L) {
     struct sending_many s = {
       .call = {c, c->out, UX_RING_PUT, attempt_put_many}};
     load(L, &s, sent + 1, most);
-    if (!c->head.open) ux_closed_error(L, &ux_channel_class);
     err = ux_channel_wait(L, &s.call, &deadline);
     sent += (lua_Integer)s.first;
     lua_settop(L, 3);
@@ -366,7 +367,7 @@ static bool push_held(lua_State *L, struct ux_channel *c,
 static int give_held(lua_State *L, struct ux_channel *c) {
   struct ux_ring_message m = c->held;
   bool is_pushed = push_held(L, c, &m);
-  if (!c->head.open) ux_closed_error(L, &ux_channel_class);
+  ux_channel_check_still(L, c);
   int err = ux_channel_let_go(L, c, c->in, &c->held_mark, ux_ring_release);
   if (is_pushed && err != 0) lua_pop(L, 1);
   if (is_pushed) return err;

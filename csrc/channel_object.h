@@ -81,6 +81,10 @@ const char *ux_channel_kind(enum ux_segment_kind kind);
 
 struct ux_channel *ux_check_channel(lua_State *L, int arg);
 
+/* Raises if it was closed since: by a class's function or a finalizer, that
+   is wherever Lua was called or made an object. */
+void ux_channel_check_still(lua_State *L, struct ux_channel *c);
+
 /* nil, message, errno, in the words of channels. */
 int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
                     const char *call);

@@ -274,7 +274,9 @@ static const struct ux_class request_class;
 
 static struct request *check_request(lua_State *L) {
   struct request *r = ux_check_open(L, 1, &request_class);
-  if (!r->channel->head.open) ux_closed_error(L, &ux_channel_class);
+  ux_channel_check_still(L, r->channel);
+  luaL_argcheck(
+    L, ux_is_owner(&r->head), 1, "a request that the parent process accepted");
   return r;
 }
 

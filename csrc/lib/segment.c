@@ -373,6 +373,21 @@ int ux_segment_unlink(const char *name) {
   return err;
 }
 
+/* The lock is another descriptor's: children may have copies of ours. */
+int ux_segment_unlink_own(const struct ux_segment *s, const char *name) {
+  char path[UX_SEGMENT_NAME_SIZE + 32];
+  struct stat ours, named;
+  int err = ux_segment_path(name, path);
+  if (err != 0) return err;
+  int fd = open_path(path);
+  if (fd < 0) return remove_name(s->fd, path);
+  bool is_ours = fstat(s->fd, &ours) == 0 && fstat(fd, &named) == 0 &&
+                 ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+  err = is_ours ? unlink_locked(fd, path) : ENOENT;
+  close(fd);
+  return err;
+}
+
 /* With all the bytes locked nobody takes part, nor can begin to. */
 static int remove_locked(int fd, const char *path) {
   int err = lock_bytes(fd, UX_BYTE_SLOTS, 0);

@@ -92,6 +92,9 @@ bool ux_segment_is_closed(const struct ux_segment *s);
 /* Removes the name alone. */
 int ux_segment_unlink(const char *name);
 
+/* The same, unless it has become that of another one. */
+int ux_segment_unlink_own(const struct ux_segment *s, const char *name);
+
 /* Takes part (again) if this process has not: after a fork. All that need it
    do it themselves; it tells the errors early. */
 int ux_segment_join(struct ux_segment *s);

@@ -1,0 +1,79 @@
+-- What a forked child has of its parent's channels.
+local t = require "support"
+local ipc = require "unixipc"
+
+local channel, process = ipc.channel, ipc.process
+
+local SOON <const> = 20 * t.slow
+
+local function in_child(fn, ...)
+  local child <close> = assert(process.fork(fn, ...))
+  assert.same({"exit", 0}, {child:wait(SOON)})
+end
+
+local function is_parents(fn, ...)
+  local ok, message = pcall(fn, ...)
+  assert(not ok and message:find("parent process", 1, true), message)
+end
+
+describe("In a forked child", function()
+  it("loans are the parent's", function()
+    local queue <close> = assert(channel.queue())
+    local loan = assert(queue:reserve(3))
+    loan:fill(0, 3, "x")
+    in_child(function()
+      is_parents(queue.commit, queue, loan)
+      is_parents(queue.abort, queue, loan)
+      queue:close()
+    end)
+    t.timed_out(queue:receive(0))
+    assert.is_true(queue:commit(loan))
+    assert.equal("xxx", queue:receive(0))
+  end)
+
+  it("what was peeked at is the parent's", function()
+    local queue <close> = assert(channel.queue())
+    assert(queue:send "one")
+    assert(queue:send "two")
+    local message = assert(queue:peek(0))
+    in_child(function()
+      is_parents(queue.release, queue, message)
+      is_parents(queue.give_back, queue, message)
+      assert(queue:receive(0) == "two")
+    end)
+    assert.is_true(queue:give_back(message))
+    assert.equal("one", queue:receive(0))
+  end)
+
+  it("requests are the parent's", function()
+    local service <close> = assert(channel.service())
+    local client <close> = assert(process.fork(function()
+      assert(service:call("x", SOON) == "parent's")
+    end))
+    local request = assert(service:accept(SOON))
+    in_child(function()
+      is_parents(request.reply, request, "child's")
+      is_parents(request.refuse, request, "child's")
+      request:close()
+      service:close()
+    end)
+    assert.is_true(request:reply "parent's")
+    assert.same({"exit", 0}, {client:wait(SOON)})
+  end)
+end)
+
+describe("A temporary name", function()
+  local name <const> = t.names.posix()
+
+  it("is left alone once it is another channel's", function()
+    local first = assert(channel.queue(name, {create = true,
+      temporary = true}))
+    assert(channel.unlink(name))
+    local second <close> = assert(channel.queue(name, {create = true,
+      temporary = true}))
+    first:close()
+    local third <close> = assert(channel.queue(name))
+    assert(third:send "x")
+    assert.equal("x", second:receive(0))
+  end)
+end)
