@@ -411,8 +411,11 @@ static int l_duplex(lua_State *L) {
   bool has_name = !lua_isnoneornil(L, 1);
   int results = open_channel(L, UX_SEGMENT_DUPLEX, duplex_schema);
   if (results > 1 || has_name) return results;
-  results = push_other_end(L, lua_touserdata(L, -1));
-  return results > 1 ? results : 2;
+  struct ux_channel *c = lua_touserdata(L, -1);
+  results = push_other_end(L, c);
+  if (results == 1) return 2;
+  leave(L, c);
+  return results;
 }
 
 /***
