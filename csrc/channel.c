@@ -47,6 +47,8 @@ static const char *kind_of(const struct ux_channel *c) {
 
 static int fail_slots(lua_State *L, const struct ux_channel *c,
                       const char *call) {
+  if (c->segment.options.kind == UX_SEGMENT_DUPLEX)
+    return ux_fail_words(L, EUSERS, call, "both ends are taken");
   const char *words = lua_pushfstring(
     L, "all %d slots are taken", (int)c->segment.options.slots);
   return ux_fail_words(L, EUSERS, call, words);
@@ -473,14 +475,15 @@ static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
 }
 
 /***
-From now on this one receives what is broadcast.
+From now on this one receives what is broadcast. If it did already it begins
+anew, at `start`.
 @function Channel:subscribe
 @tparam[opt="new"] string|integer start `"new"`: what is sent from now on;
 `"oldest"`: also all that is still there; a number: the last so many
 @treturn[1] Channel itself
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EALREADY, EUSERS, ENOTSUP
+@treturn[2] integer errno: EUSERS, ENOTSUP, EBADMSG
 */
 static int l_subscribe(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
