@@ -457,7 +457,20 @@ static int l_from(lua_State *L) {
 
 /* ---- subscribing ------------------------------------------------------- */
 
+struct subscribing {
+  struct ux_channel_call call;
+  enum ux_ring_start start;
+  uint64_t last;
+};
+
+static int attempt_subscribe(struct ux_channel_call *call) {
+  const struct subscribing *s = (const struct subscribing *)call;
+  return ux_ring_subscribe(call->ring, s->start, s->last);
+}
+
+/* Senders have a lock for a moment. */
 static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
+  struct ux_deadline deadline = {UX_FOREVER, 0};
   static const char *const words[] = {"new", "oldest", NULL};
   static const enum ux_ring_start starts[] = {UX_RING_NEW, UX_RING_OLDEST};
   enum ux_ring_start start = UX_RING_LAST;
@@ -470,7 +483,9 @@ static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
   } else {
     start = starts[luaL_checkoption(L, arg, "new", words)];
   }
-  int err = ux_ring_subscribe(c->in, start, (uint64_t)last);
+  struct subscribing s = {
+    {c, c->in, UX_RING_PUT, attempt_subscribe}, start, (uint64_t)last};
+  int err = ux_channel_wait(L, &s.call, &deadline);
   return err == 0 ? 1 : ux_channel_fail(L, c, err, "subscribe");
 }
 

@@ -170,7 +170,7 @@ static int put_evicting(lua_State *L, struct sending *s,
     if (err != ETIMEDOUT) return err;
     if (ux_deadline_passed(deadline)) return ETIMEDOUT;
     err = ux_ring_evict(c->out, s->bytes.length, &evicted);
-    if (err != 0) return err;
+    if (err != 0 && err != EBUSY) return err;
   }
 }
 

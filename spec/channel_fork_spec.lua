@@ -113,3 +113,23 @@ describe("channel.duplex", function()
     assert.truthy(result.out:find "^made with")
   end)
 end)
+
+describe("channel.broadcast", function()
+  it("is joined while others send", function()
+    local ch <close> = assert(channel.broadcast(nil,
+      {policy = "drop", capacity = 1 << 14}))
+    local senders = {}
+    for i = 1, 3 do
+      senders[i] = assert(process.fork(function()
+        for _ = 1, 100000 do ch:send(("x"):rep(500), 0) end
+      end))
+    end
+    for _ = 1, 20000 do
+      assert(ch:subscribe())
+      assert(ch:unsubscribe())
+    end
+    for _, child in ipairs(senders) do
+      assert.same({"exit", 0}, {child:wait(SOON)})
+    end
+  end)
+end)
