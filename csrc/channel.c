@@ -47,6 +47,8 @@ static const char *kind_of(const struct ux_channel *c) {
 
 static int fail_slots(lua_State *L, const struct ux_channel *c,
                       const char *call) {
+  if (c->segment.options.kind == UX_SEGMENT_DUPLEX)
+    return ux_fail_words(L, EUSERS, call, "both ends are taken");
   const char *words = lua_pushfstring(
     L, "all %d slots are taken", (int)c->segment.options.slots);
   return ux_fail_words(L, EUSERS, call, words);
@@ -411,8 +413,11 @@ static int l_duplex(lua_State *L) {
   bool has_name = !lua_isnoneornil(L, 1);
   int results = open_channel(L, UX_SEGMENT_DUPLEX, duplex_schema);
   if (results > 1 || has_name) return results;
-  results = push_other_end(L, lua_touserdata(L, -1));
-  return results > 1 ? results : 2;
+  struct ux_channel *c = lua_touserdata(L, -1);
+  results = push_other_end(L, c);
+  if (results == 1) return 2;
+  leave(L, c);
+  return results;
 }
 
 /***
@@ -452,7 +457,20 @@ static int l_from(lua_State *L) {
 
 /* ---- subscribing ------------------------------------------------------- */
 
+struct subscribing {
+  struct ux_channel_call call;
+  enum ux_ring_start start;
+  uint64_t last;
+};
+
+static int attempt_subscribe(struct ux_channel_call *call) {
+  const struct subscribing *s = (const struct subscribing *)call;
+  return ux_ring_subscribe(call->ring, s->start, s->last);
+}
+
+/* Senders have a lock for a moment. */
 static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
+  struct ux_deadline deadline = {UX_FOREVER, 0};
   static const char *const words[] = {"new", "oldest", NULL};
   static const enum ux_ring_start starts[] = {UX_RING_NEW, UX_RING_OLDEST};
   enum ux_ring_start start = UX_RING_LAST;
@@ -465,19 +483,22 @@ static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
   } else {
     start = starts[luaL_checkoption(L, arg, "new", words)];
   }
-  int err = ux_ring_subscribe(c->in, start, (uint64_t)last);
+  struct subscribing s = {
+    {c, c->in, UX_RING_PUT, attempt_subscribe}, start, (uint64_t)last};
+  int err = ux_channel_wait(L, &s.call, &deadline);
   return err == 0 ? 1 : ux_channel_fail(L, c, err, "subscribe");
 }
 
 /***
-From now on this one receives what is broadcast.
+From now on this one receives what is broadcast. If it did already it begins
+anew, at `start`.
 @function Channel:subscribe
 @tparam[opt="new"] string|integer start `"new"`: what is sent from now on;
 `"oldest"`: also all that is still there; a number: the last so many
 @treturn[1] Channel itself
 @treturn[2] nil
 @treturn[2] string message
-@treturn[2] integer errno: EALREADY, EUSERS, ENOTSUP
+@treturn[2] integer errno: EUSERS, ENOTSUP, EBADMSG
 */
 static int l_subscribe(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);

@@ -20,8 +20,32 @@ static void push_root(lua_State *L, struct ux_channel *c) {
   lua_pop(L, 1);
   struct ux_region *r = ux_region_new(L, "channel", NULL);
   ux_region_set(r, c->segment.at, c->segment.size, false);
+  r->detail = (lua_Integer)(intptr_t)c; /* as long as it is open */
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, UX_CHANNEL_REGION);
+}
+
+static uint64_t position_of(const struct ux_region *r) {
+  return (uint64_t)(r->detail - 1);
+}
+
+static struct ux_ring_loan loan_of(const struct ux_region *r) {
+  return (struct ux_ring_loan){
+    .data = r->base, .length = r->length, .position = position_of(r)};
+}
+
+/* Of a view that is closed or collected: nobody else could end the loan, and
+   what comes after it would wait. */
+static int abandon(struct ux_region *r) {
+  if (!r->root->head.open || !ux_is_owner(&r->head)) return 0;
+  struct ux_channel *c = (struct ux_channel *)(intptr_t)r->root->detail;
+  if (r->kind == peeked) {
+    ux_channel_untake(c->in, position_of(r));
+  } else {
+    struct ux_ring_loan loan = loan_of(r);
+    ux_ring_abort(c->out, &loan);
+  }
+  return 0;
 }
 
 /* Made before there is a loan that could be lost. */
@@ -30,6 +54,7 @@ static struct ux_region *push_view(lua_State *L, struct ux_channel *c,
   push_root(L, c);
   struct ux_region *r = ux_region_new_part(L, lua_gettop(L), 0, 0);
   r->kind = kind;
+  r->release = abandon;
   r->head.open = false;
   return r;
 }
@@ -51,10 +76,6 @@ static struct ux_region *check_view(lua_State *L, const char *kind) {
                 "no loan of this channel");
   luaL_argcheck(L, ux_is_owner(&r->head), 2, "a loan of the parent process");
   return r;
-}
-
-static uint64_t position_of(const struct ux_region *r) {
-  return (uint64_t)(r->detail - 1);
 }
 
 static int result(lua_State *L, const struct ux_channel *c, int err,
@@ -79,8 +100,8 @@ static int attempt_reserve(struct ux_channel_call *call) {
 
 /***
 A place in the channel's memory, to write a message of bytes into. Those sent
-after it wait until it is committed or aborted; if this process dies it is
-aborted.
+after it wait until it is committed or aborted; if this process dies, or the
+region is closed or collected, it is aborted.
 @function Channel:reserve
 @tparam integer length in bytes
 @tparam[opt] number timeout seconds
@@ -105,11 +126,6 @@ static int l_reserve(lua_State *L) {
     return ux_channel_fail_message(L, c, err, "reserve", s.length, c->out);
   open_view(r, s.loan.data, s.loan.length, s.loan.position);
   return 1;
-}
-
-static struct ux_ring_loan loan_of(const struct ux_region *r) {
-  return (struct ux_ring_loan){
-    .data = r->base, .length = r->length, .position = position_of(r)};
 }
 
 /***
@@ -195,8 +211,9 @@ int ux_channel_let_go(lua_State *L, struct ux_channel *c, struct ux_ring *ring,
 /***
 The next message where it stands, to be read only: a string's bytes, of other
 values those of `codec.encode`. No other receiver gets it; if this process dies
-before the release, the next one does. The sender could still write to it: do
-not check it first and use it then, without a copy.
+before the release, or the region is closed or collected, the next one does.
+The sender could still write to it: do not check it first and use it then,
+without a copy.
 @function Channel:peek
 @tparam[opt] number timeout seconds
 @treturn[1] Region

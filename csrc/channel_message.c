@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "base/wait.h"
 #include "codec.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -67,6 +68,17 @@ int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
     err = call->attempt(call);
   }
   return err;
+}
+
+/* Finalizers must come to an end, whoever holds a lock. */
+void ux_channel_untake(struct ux_ring *ring, uint64_t position) {
+  int64_t most = ux_clock_now() + UX_NS_PER_S;
+  int err;
+  do {
+    err = ux_ring_untake(ring, position);
+    if (err == EBUSY && !ux_ring_spin(ring, UX_RING_GET))
+      err = ux_ring_sleep(ring, UX_RING_GET, most) == ETIMEDOUT ? 0 : err;
+  } while (err == EBUSY);
 }
 
 /* ---- bytes ------------------------------------------------------------- */
@@ -158,7 +170,7 @@ static int put_evicting(lua_State *L, struct sending *s,
     if (err != ETIMEDOUT) return err;
     if (ux_deadline_passed(deadline)) return ETIMEDOUT;
     err = ux_ring_evict(c->out, s->bytes.length, &evicted);
-    if (err != 0) return err;
+    if (err != 0 && err != EBUSY) return err;
   }
 }
 

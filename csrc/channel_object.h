@@ -119,6 +119,9 @@ int ux_channel_let_go(lua_State *L, struct ux_channel *c, struct ux_ring *ring,
                       lua_Integer *mark,
                       int (*how)(struct ux_ring *r, uint64_t position));
 
+/* Gives back what was taken, in a finalizer: without Lua, and soon. */
+void ux_channel_untake(struct ux_ring *ring, uint64_t position);
+
 /* ---- what is sent ------------------------------------------------------ */
 
 struct ux_channel_bytes {

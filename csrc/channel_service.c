@@ -5,7 +5,6 @@
 #include "channel_object.h"
 
 #include "base/error.h"
-#include "lib/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -346,17 +345,9 @@ static int l_refuse(lua_State *L) {
   return reply(L, r, REFUSAL);
 }
 
-/* Finalizers must come to an end, whoever holds a lock. */
 static void give_back(struct request *r) {
-  struct ux_ring *ring = &r->channel->rings[0];
-  int64_t most = ux_clock_now() + UX_NS_PER_S;
-  int err;
   r->head.open = false;
-  do {
-    err = ux_ring_untake(ring, r->request.message.position);
-    if (err == EBUSY && !ux_ring_spin(ring, UX_RING_GET))
-      err = ux_ring_sleep(ring, UX_RING_GET, most) == ETIMEDOUT ? 0 : err;
-  } while (err == EBUSY);
+  ux_channel_untake(&r->channel->rings[0], r->request.message.position);
 }
 
 /***

@@ -77,3 +77,59 @@ describe("A temporary name", function()
     assert.equal("x", second:receive(0))
   end)
 end)
+
+describe("channel.duplex", function()
+  it("keeps no descriptor when there are none for the other end", function()
+    local script = t.names.file [[
+        local channel = require "unixipc".channel
+        collectgarbage "stop"
+        local files = {}
+        repeat
+          local file = io.open "/dev/null"
+          files[#files + 1] = file
+        until not file
+        local free = 0
+        local ok, code
+        repeat
+          table.remove(files):close()
+          free = free + 1
+          ok, _, code = channel.duplex(nil, {capacity = 1024, slots = 2})
+          local count = 0
+          local there = {}
+          while not ok do
+            local file = io.open "/dev/null"
+            if not file then break end
+            count = count + 1
+            there[count] = file
+          end
+          assert(ok or count == free, "some are lost")
+          for _, file in ipairs(there) do file:close() end
+        until ok
+        io.write("made with ", free)
+    ]]
+    local result = t.children.run("", {command = {"sh", "-c",
+      'ulimit -n 24; exec "$@"', "sh", os.getenv "LUA" or "lua5.4", script}})
+    assert.equal("", result.err)
+    assert.truthy(result.out:find "^made with")
+  end)
+end)
+
+describe("channel.broadcast", function()
+  it("is joined while others send", function()
+    local ch <close> = assert(channel.broadcast(nil,
+      {policy = "drop", capacity = 1 << 14}))
+    local senders = {}
+    for i = 1, 3 do
+      senders[i] = assert(process.fork(function()
+        for _ = 1, 100000 do ch:send(("x"):rep(500), 0) end
+      end))
+    end
+    for _ = 1, 20000 do
+      assert(ch:subscribe())
+      assert(ch:unsubscribe())
+    end
+    for _, child in ipairs(senders) do
+      assert.same({"exit", 0}, {child:wait(SOON)})
+    end
+  end)
+end)

@@ -142,3 +142,45 @@ describe("A subscriber", function()
     end
   end)
 end)
+
+describe("A loan that nobody ended", function()
+  local makers = {
+    queue = function() return channel.queue() end,
+    ["queue of one"] = function()
+      return channel.queue(nil, {single = true})
+    end,
+    broadcast = function()
+      return channel.broadcast(nil, {subscribe = "new"})
+    end,
+    duplex = function() return channel.duplex() end,
+  }
+
+  local function close(view) view:close() end
+  local function drop() end
+
+  for kind, make in pairs(makers) do
+    for how, fn in pairs {closed = close, collected = drop} do
+      it("is aborted when it is " .. how .. ": " .. kind, function()
+        local ch <close>, other = make()
+        fn(assert(ch:reserve(10, 0)))
+        collectgarbage()
+        collectgarbage()
+        assert(ch:send("next", 0))
+        assert.equal("next", (other or ch):receive(0))
+        if other then other:close() end
+      end)
+
+      it("is given back when it is " .. how .. ": " .. kind, function()
+        local ch <close>, other = make()
+        assert(ch:send("one", 0))
+        assert(ch:send("two", 0))
+        fn(assert((other or ch):peek(0)))
+        collectgarbage()
+        collectgarbage()
+        assert.equal("one", (other or ch):receive(0))
+        assert.equal("two", (other or ch):receive(0))
+        if other then other:close() end
+      end)
+    end
+  end
+end)

@@ -571,6 +571,8 @@ describe("channel.duplex", function()
       {create = true, temporary = true}))
     local b <close> = assert(channel.duplex(name))
     t.refused("EUSERS", channel.duplex(name))
+    local _, message = channel.duplex(name)
+    assert.equal("channel: both ends are taken", message)
     a:send "x"
     assert.equal("x", b:receive(SOON))
     b:send "y"
