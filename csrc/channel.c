@@ -299,6 +299,8 @@ static int open_rings(struct ux_channel *c) {
 static int finish(lua_State *L, struct ux_channel *c, int err) {
   if (err == EBADMSG)
     return ux_fail_words(L, err, "channel", ux_segment_explain());
+  if (err == EUSERS)
+    return ux_fail_words(L, err, "channel", "all slots are taken");
   if (err != 0) return ux_posix_name_fail(L, err, "channel", c->name);
   c->head.open = true;
   err = open_rings(c);
@@ -318,12 +320,29 @@ static int64_t check_evict_after(lua_State *L, const struct open_options *o) {
 
 static int subscribe(lua_State *L, struct ux_channel *c, int arg);
 
+/* Where a subscriber begins. */
+struct start {
+  enum ux_ring_start how;
+  uint64_t last; /* of UX_RING_LAST */
+};
+
+static struct start check_start(lua_State *L, int arg) {
+  static const char *const words[] = {"new", "oldest", NULL};
+  static const enum ux_ring_start starts[] = {UX_RING_NEW, UX_RING_OLDEST};
+  if (!lua_isinteger(L, arg))
+    return (struct start){starts[luaL_checkoption(L, arg, "new", words)], 0};
+  lua_Integer last = lua_tointeger(L, arg);
+  luaL_argcheck(L, last >= 0, arg, "a count >= 0 expected");
+  return (struct start){UX_RING_LAST, (uint64_t)last};
+}
+
 static int open_channel(lua_State *L, enum ux_segment_kind kind,
                         const struct ux_option *schema) {
   struct open_options o = {.mode = UX_DEFAULT_MODE};
   int err;
   lua_settop(L, 2);
   ux_check_options(L, 2, schema, &o);
+  if (o.subscribe != 0) check_start(L, o.subscribe); /* before it is made */
   struct ux_segment_options so = segment_options(kind, &o);
   struct ux_channel *c = new_channel(L);
   c->overflow = (enum ux_channel_overflow)o.overflow;
@@ -471,20 +490,11 @@ static int attempt_subscribe(struct ux_channel_call *call) {
 /* Senders have a lock for a moment. */
 static int subscribe(lua_State *L, struct ux_channel *c, int arg) {
   struct ux_deadline deadline = {UX_FOREVER, 0};
-  static const char *const words[] = {"new", "oldest", NULL};
-  static const enum ux_ring_start starts[] = {UX_RING_NEW, UX_RING_OLDEST};
-  enum ux_ring_start start = UX_RING_LAST;
-  lua_Integer last = 0;
   if (c->segment.options.kind != UX_SEGMENT_BROADCAST)
     return ux_channel_fail(L, c, ENOTSUP, "subscribe");
-  if (lua_isinteger(L, arg)) {
-    last = lua_tointeger(L, arg);
-    luaL_argcheck(L, last >= 0, arg, "a count >= 0 expected");
-  } else {
-    start = starts[luaL_checkoption(L, arg, "new", words)];
-  }
+  struct start from = check_start(L, arg);
   struct subscribing s = {
-    {c, c->in, UX_RING_PUT, attempt_subscribe}, start, (uint64_t)last};
+    {c, c->in, UX_RING_PUT, attempt_subscribe}, from.how, from.last};
   int err = ux_channel_wait(L, &s.call, &deadline);
   return err == 0 ? 1 : ux_channel_fail(L, c, err, "subscribe");
 }

@@ -235,6 +235,26 @@ describe("Channels with names", function()
     q:close()
   end)
 
+  it("are not made when an option is wrong, or memory does not do",
+    function()
+      local name = t.names.posix()
+      t.raises("invalid option 'last'", channel.broadcast, name,
+        {create = true, subscribe = "last"})
+      t.refused("ENOENT", channel.broadcast(name))
+      t.refused("ENOMEM", channel.queue(nil, {capacity = 1 << 40}))
+    end)
+
+  it("are made while signals come", function()
+    local timer <close> = assert(ipc.signal.timer {every = 0.0005,
+      signal = "SIGUSR1"})
+    ipc.signal.handle("SIGUSR1", function() end)
+    local q <close> = assert(channel.queue(nil, {capacity = 1 << 26}))
+    timer:close()
+    ipc.signal.dispatch()
+    ipc.signal.handle("SIGUSR1", "default")
+    assert.equal(1 << 26, q:stats().capacity)
+  end)
+
   it("are of one kind", function()
     local name, q = new()
     assert.truthy(t.refused("EINVAL", channel.broadcast(name))

@@ -1,6 +1,7 @@
 #include "lib/segment.h"
 
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "lib/segment_inner.h"
 
 #include <errno.h>
@@ -90,11 +91,25 @@ static void format(struct ux_segment_shared *at, size_t size,
   atomic_store_explicit(&at->state, UX_STATE_READY, memory_order_release);
 }
 
-/* Space that is taken now gives ENOSPC now, and not SIGBUS later. */
+#define PORTION ((size_t)1 << 20)
+
+/* Space that is taken now gives ENOSPC now, and not SIGBUS later. In portions:
+   a signal makes the system give back what it took in one call. */
+static int take_space(int fd, size_t size) {
+  int err = ux_memory_check(fd, size);
+  for (size_t from = 0; err == 0 && from < size;) {
+    size_t n = size - from < PORTION ? size - from : PORTION;
+    err = posix_fallocate(fd, (off_t)from, (off_t)n);
+    if (err == 0) from += n;
+    if (err == EINTR) err = 0;
+  }
+  return err;
+}
+
 static int fill(int fd, struct ux_segment *s, mode_t mode) {
   s->size = (size_t)ux_segment_size(&s->options);
   if (fchmod(fd, mode) != 0) return errno;
-  int err = posix_fallocate(fd, 0, (off_t)s->size);
+  int err = take_space(fd, s->size);
   if (err != 0) return err;
   UX_STEP("create allocated");
   void *at = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
