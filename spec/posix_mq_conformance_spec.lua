@@ -172,7 +172,7 @@ describe("mq_open", function()
 
   it("LTP:mq_open01#6 LTP:mq_open01#7 no descriptor left: EMFILE", function()
     local result = t.children.run(nil, {command = {"sh", "-c",
-      [[ulimit -n 10; exec "$0" -e '
+      [[ulimit -n 16; exec "$0" -e '
         local ipc = require "unixipc"
         local errno, mq = ipc.errno, ipc.posix_mq
         local one = assert(mq.open(nil,

@@ -123,7 +123,7 @@ describe("shm_open", function()
   it("OPTS:shm_open/34-1 no descriptor left: EMFILE, and no name", function()
     local name = t.names.posix()
     local result = t.children.run(nil, {command = {"sh", "-c",
-      [[ulimit -n 8; exec "$0" -e '
+      [[ulimit -n 16; exec "$0" -e '
         local ipc = require "unixipc"
         local list = {ipc.posix_shm, ipc.errno}
         repeat
