@@ -52,9 +52,9 @@ describe("Channels with names", function()
     end)
 
   it("are made while signals come", function()
-    local timer <close> = assert(ipc.signal.timer {every = 0.0005,
-      signal = "SIGUSR1"})
     ipc.signal.handle("SIGUSR1", function() end)
+    local timer <close> = assert(ipc.signal.timer {every = 0.0005 * t.slow,
+      signal = "SIGUSR1"})
     local q <close> = assert(channel.queue(nil, {capacity = 1 << 26}))
     timer:close()
     ipc.signal.dispatch()
