@@ -92,19 +92,17 @@ struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
     return b;
   }
   luaL_checkany(L, arg);
-  b.base = c->encoded.end;
+  size_t base = c->encoded.end;
   b.mark = UX_CHANNEL_VALUE;
   ux_codec_encode(L, arg, &c->encoded, ux_ring_limit(ring));
   ux_channel_check_still(L, c);
-  b.data = c->encoded.data + b.base;
-  b.length = c->encoded.end - b.base;
-  c->encoded.end = b.base; /* nobody writes there before Lua is called */
+  b.data = c->encoded.data + base;
+  b.length = c->encoded.end - base;
+  c->encoded.end = base; /* nobody writes there before Lua is called */
   return b;
 }
 
-void ux_channel_settle(lua_State *L, struct ux_channel *c,
-                       struct ux_channel_bytes *b) {
-  (void)c;
+void ux_channel_settle(lua_State *L, struct ux_channel_bytes *b) {
   if (b->mark == UX_CHANNEL_BYTES)
     lua_pushnil(L); /* is an argument already */
   else
@@ -177,7 +175,7 @@ static int put_evicting(lua_State *L, struct sending *s,
 /* The first try found no room. */
 static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
   struct ux_channel *c = s->call.channel;
-  ux_channel_settle(L, c, &s->bytes);
+  ux_channel_settle(L, &s->bytes);
   struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
   if (can_evict(c)) return put_evicting(L, s, &deadline);
   return ux_channel_wait(L, &s->call, &deadline);
@@ -253,7 +251,7 @@ static void load(lua_State *L, struct sending_many *s, lua_Integer from,
   while (s->count < CHUNK && from + (lua_Integer)s->count <= most) {
     lua_geti(L, 2, from + (lua_Integer)s->count);
     struct ux_channel_bytes b = ux_channel_encode(L, c, lua_gettop(L), c->out);
-    ux_channel_settle(L, c, &b);
+    ux_channel_settle(L, &b);
     s->items[s->count++] = (struct ux_ring_item){b.data, b.length, b.mark};
   }
 }

@@ -128,7 +128,6 @@ struct ux_channel_bytes {
   const char *data;
   size_t length;
   unsigned mark;
-  size_t base; /* of `encoded`, where it was before */
 };
 
 /* The bytes of the value at arg for a ring: a string as it is, all else
@@ -137,8 +136,7 @@ struct ux_channel_bytes {
    one value. */
 struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
                                           int arg, const struct ux_ring *ring);
-void ux_channel_settle(lua_State *L, struct ux_channel *c,
-                       struct ux_channel_bytes *bytes);
+void ux_channel_settle(lua_State *L, struct ux_channel_bytes *bytes);
 
 /* ---- what is received -------------------------------------------------- */
 

@@ -53,7 +53,7 @@ static int send_bytes(lua_State *L, struct asking *a,
                       struct ux_deadline *deadline) {
   int err = a->call.attempt(&a->call);
   if (err != EAGAIN && err != EBUSY) return err;
-  ux_channel_settle(L, a->call.channel, &a->bytes);
+  ux_channel_settle(L, &a->bytes);
   err = ux_channel_wait(L, &a->call, deadline);
   lua_pop(L, 1);
   return err;
@@ -123,8 +123,8 @@ static int decode(lua_State *L, struct ux_channel *c,
 
 /* ---- clients ----------------------------------------------------------- */
 
-/* Pushes the table of replies by id: false for those that are waited for; a
-   table of one's results once it is here. */
+/* Pushes the table of replies by id: false for those that are waited for; what
+   `store` keeps of one that is here. */
 static void push_replies(lua_State *L) {
   if (lua_getiuservalue(L, 1, UX_CHANNEL_REPLIES) == LUA_TTABLE) return;
   lua_pop(L, 1);

@@ -15,6 +15,7 @@ bin; both come back as strings. Metatables do not travel.
 #include "codec.h"
 #include "codec_parts.h"
 
+#include "base/class.h"
 #include "base/error.h"
 #include "base/modules.h"
 #include "base/options.h"
@@ -51,10 +52,7 @@ static int l_buffer_gc(lua_State *L) {
 static void push_buffer(lua_State *L) {
   struct ux_buffer *b = lua_newuserdatauv(L, sizeof *b, 0);
   *b = (struct ux_buffer){.data = NULL};
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, l_buffer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  ux_set_finalizer(L, "unixipc codec buffer", l_buffer_gc);
 }
 
 /***

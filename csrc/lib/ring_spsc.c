@@ -110,8 +110,6 @@ static bool is_over(struct ux_ring *r, enum ux_ring_side side) {
   return ux_ring_is_look_due(r) && look(r, side);
 }
 
-/* Who sleeps is one: to wake all takes its mark off at once. */
-
 /* ---- put --------------------------------------------------------------- */
 
 static int start_put(struct ux_ring *r, size_t length) {

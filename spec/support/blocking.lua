@@ -6,8 +6,6 @@
 --   case.call(timeout)    -- blocks
 --   case.release()        -- from another process: lets the call return
 --   case.close()          -- or local case <close>
---   case.uses_tick        -- it has no descriptor: the library's own signal
---                         -- ends the wait
 --   case.slices           -- it wakes now and then, to look for the dead
 --
 -- Every call returns nil, "timeout", errno when time is up, but for the sleep:
@@ -71,7 +69,6 @@ local function opening(way, other)
     local path = names.path ".fifo"
     assert(fifo.create(path))
     return {
-      uses_tick = true,
       objects = {{close = function() fifo.unlink(path) end}},
       call = function(timeout) return fifo.open(path, way, nil, timeout) end,
       release = function() return fifo.open(path, other, nil, 5) end,
@@ -176,7 +173,6 @@ local function on_sysv(make, call, release)
   return function()
     local object = assert(make())
     return {
-      uses_tick = true,
       objects = {object},
       call = function(timeout) return call(object, timeout) end,
       release = function() return release(object) end,

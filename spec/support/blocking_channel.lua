@@ -9,7 +9,6 @@ local function on_channel(make, call, release)
   return function()
     local object, other = assert(make())
     return {
-      uses_tick = true,
       slices = true,
       objects = {object, other},
       call = function(timeout) return call(object, timeout) end,

@@ -206,15 +206,4 @@ for _, kind in ipairs {"flock", "fcntl", "ofd"} do
 end
 if require "support.under_valgrind" then makers["lock.ofd"] = nil end
 
--- All sleep in calls that only a signal ends.
-local function ticking(maker)
-  return function()
-    local case = maker()
-    case.uses_tick = true
-    return case
-  end
-end
-
-for name, maker in pairs(makers) do makers[name] = ticking(maker) end
-
 return makers

@@ -76,7 +76,6 @@ makers["Packet:send_to"] = function()
   local one, other = assert(socket.datagram()), assert(socket.datagram(path))
   repeat until not one:send_to("x", path, 0)
   return {
-    uses_tick = true,
     objects = {one, other},
     call = function(timeout) return one:send_to("x", path, timeout) end,
     release = function()
@@ -109,7 +108,6 @@ makers["socket.connect"] = function()
   local listener = assert(socket.listen(path, {backlog = 0}))
   local first = assert(socket.connect(path))
   return {
-    uses_tick = true,
     objects = {listener, first},
     call = function(timeout)
       local client, message, code = socket.connect(path, nil, timeout)
