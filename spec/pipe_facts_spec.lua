@@ -96,10 +96,12 @@ describe("pipe", function()
             if not r then print(errno.name(code)) end
           until not r
           print(#list >= 10 and #list <= 19)
+          local last = io.open "/dev/null" -- one may be left: not enough for two ends
           list[1][1]:close()
           print(errno.name((select(3, pipe.open()))))
           list[1][2]:close()
-          print(pipe.open() ~= nil)']], os.getenv "LUA" or "lua5.4"}})
+          print(pipe.open() ~= nil)
+          if last then last:close() end']], os.getenv "LUA" or "lua5.4"}})
       assert.equal("EMFILE\ntrue\nEMFILE\ntrue\n", result.out, result.err)
     end)
 
