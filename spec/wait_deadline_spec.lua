@@ -214,10 +214,14 @@ describe("A call that sleeps", function()
         local case <close> = blocking.new(name)
         local child, result = start_blocked(case, timeout or nil)
         await_state(child.pid, "S")
-        local before = switches(child.pid)
-        busted.sleep(0.03)
-        local after = switches(child.pid)
-        assert.is_true(after - before <= (case.slices and 1 or 0))
+        local allowed = case.slices and 1 or 0
+        local woken, tries = nil, 0
+        repeat -- at first it may be on its way into the sleep
+          local before = switches(child.pid)
+          busted.sleep(0.03)
+          woken, tries = switches(child.pid) - before, tries + 1
+        until woken <= allowed or tries == 3
+        assert.is_true(woken <= allowed)
         child:kill "SIGKILL"
         child:wait(FOR_EVER)
         result:close()
