@@ -32,114 +32,7 @@ message is a little less than half of it); `slots`: how many take part at once
 #include "region.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-
-const char *ux_channel_kind(enum ux_segment_kind kind) {
-  static const char *const kinds[] = {
-    "", "queue", "queue", "broadcast", "duplex", "service"};
-  return kinds[kind];
-}
-
-static const char *kind_of(const struct ux_channel *c) {
-  return ux_channel_kind(c->segment.options.kind);
-}
-
-static int fail_slots(lua_State *L, const struct ux_channel *c,
-                      const char *call) {
-  if (c->segment.options.kind == UX_SEGMENT_DUPLEX)
-    return ux_fail_words(L, EUSERS, call, "both ends are taken");
-  const char *words = lua_pushfstring(
-    L, "all %d slots are taken", (int)c->segment.options.slots);
-  return ux_fail_words(L, EUSERS, call, words);
-}
-
-int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
-                    const char *call) {
-  switch (err) {
-    case EPIPE: return ux_fail_words(L, err, call, "closed");
-    case EAGAIN: return ux_fail_words(L, err, call, "full");
-    case ENOTCONN: return ux_fail_words(L, err, call, "not subscribed");
-    case ENOTSUP:
-      return ux_fail_words(L, err, call, "not with this kind of channel");
-    case EILSEQ: return ux_fail_words(L, err, call, "this is no value");
-    case EUSERS: return fail_slots(L, c, call);
-    case ECANCELED: return ux_fail_words(L, err, call, "the server died");
-    case EBADMSG: return ux_fail_words(L, err, call, "the segment is damaged");
-    default: return ux_fail(L, err, call, NULL);
-  }
-}
-
-int ux_channel_fail_message(lua_State *L, const struct ux_channel *c, int err,
-                            const char *call, size_t length,
-                            const struct ux_ring *ring) {
-  if (err != EMSGSIZE) return ux_channel_fail(L, c, err, call);
-  const char *words =
-    lua_pushfstring(L,
-                    "a message of %I bytes; the longest has %I",
-                    (LUAI_UACINT)length,
-                    (LUAI_UACINT)ux_ring_limit(ring));
-  return ux_fail_words(L, err, call, words);
-}
-
-struct ux_channel *ux_check_channel(lua_State *L, int arg) {
-  return ux_check_open(L, arg, &ux_channel_class);
-}
-
-void ux_channel_check_still(lua_State *L, struct ux_channel *c) {
-  if (!c->head.open) ux_closed_error(L, &ux_channel_class);
-}
-
-/* ---- closing ----------------------------------------------------------- */
-
-static void close_views(lua_State *L) {
-  lua_getiuservalue(L, 1, UX_CHANNEL_REGION);
-  struct ux_region *root = lua_touserdata(L, -1);
-  if (root != NULL) root->head.open = false;
-  lua_pop(L, 1);
-}
-
-/* Whoever was about to give one of them sees that it is gone. */
-static void forget_inbox(struct ux_channel *c) {
-  c->taken += c->inbox_count;
-  c->inbox_count = 0;
-  c->held_mark = 0;
-}
-
-/* The buffers may have grown again since it was closed, by a call that was
-   under way. */
-static void free_buffers(lua_State *L, struct ux_channel *c) {
-  ux_buffer_free(L, &c->encoded);
-  ux_buffer_free(L, &c->inbox);
-}
-
-static void leave(lua_State *L, struct ux_channel *c) {
-  free_buffers(L, c);
-  if (!c->head.open) return;
-  c->head.open = false;
-  for (int i = 0; i < 2; i++)
-    if (c->rings[i].segment != NULL) ux_ring_done(&c->rings[i]);
-  if (c->is_temporary && ux_is_owner(&c->head))
-    ux_segment_unlink_own(&c->segment, c->name + 1);
-  ux_segment_detach(&c->segment);
-  forget_inbox(c);
-  c->reply.is_there = false;
-}
-
-/***
-Leaves the channel: loans are given back, views of it are closed. Also what
-`<close>` and the collector do. The others go on, without this one.
-@function Channel:close
-@treturn boolean true
-*/
-static int l_close(lua_State *L) {
-  struct ux_channel *c = ux_check(L, 1, &ux_channel_class);
-  if (c->is_giving) luaL_error(L, "attempt to close while a value is decoded");
-  if (c->head.open) close_views(L);
-  leave(L, c);
-  lua_pushboolean(L, 1);
-  return 1;
-}
 
 /* ---- opening ----------------------------------------------------------- */
 
@@ -250,13 +143,6 @@ static int open_end(struct ux_channel *c, uint32_t end) {
   return ux_duplex_init(c->out, c->in, &c->segment, end);
 }
 
-int ux_channel_take_end(struct ux_channel *c) {
-  int err = ux_ring_take_role(c->out, UX_RING_PUT);
-  if (err == 0) err = ux_ring_take_role(c->in, UX_RING_GET);
-  if (err == 0) c->must_take_end = false;
-  return err;
-}
-
 /* Several may want the last one that is free. */
 static int take_free_end(struct ux_channel *c) {
   uint32_t end;
@@ -305,12 +191,13 @@ static int finish(lua_State *L, struct ux_channel *c, int err) {
   c->head.open = true;
   err = open_rings(c);
   if (err == 0) return 1;
-  leave(L, c);
+  ux_channel_leave(L, c);
   return ux_channel_fail(L, c, err, "channel");
 }
 
 static bool is_of_kind(const struct ux_channel *c, enum ux_segment_kind kind) {
-  return strcmp(kind_of(c), ux_channel_kind(kind)) == 0;
+  return strcmp(ux_channel_kind(c->segment.options.kind),
+                ux_channel_kind(kind)) == 0;
 }
 
 static int64_t check_evict_after(lua_State *L, const struct open_options *o) {
@@ -355,8 +242,8 @@ static int open_channel(lua_State *L, enum ux_segment_kind kind,
   int results = finish(L, c, err);
   if (results > 1) return results;
   if (!is_of_kind(c, kind)) {
-    const char *is = kind_of(c);
-    leave(L, c);
+    const char *is = ux_channel_kind(c->segment.options.kind);
+    ux_channel_leave(L, c);
     return ux_fail_words(
       L, EINVAL, "channel", lua_pushfstring(L, "this is a %s", is));
   }
@@ -435,7 +322,7 @@ static int l_duplex(lua_State *L) {
   struct ux_channel *c = lua_touserdata(L, -1);
   results = push_other_end(L, c);
   if (results == 1) return 2;
-  leave(L, c);
+  ux_channel_leave(L, c);
   return results;
 }
 
@@ -534,7 +421,7 @@ static int l_unsubscribe(lua_State *L) {
   if (c->is_giving)
     luaL_error(L, "attempt to unsubscribe while a value is decoded");
   ux_ring_unsubscribe(c->in);
-  forget_inbox(c);
+  ux_channel_forget_inbox(c);
   lua_settop(L, 1);
   return 1;
 }
@@ -598,32 +485,7 @@ static int l_limit(lua_State *L) {
   return 1;
 }
 
-/* ---- the class --------------------------------------------------------- */
-
-static void describe(lua_State *L, const void *self) {
-  const struct ux_channel *c = self;
-  lua_pushfstring(L,
-                  "channel %s %s %I bytes",
-                  kind_of(c),
-                  c->name[0] != '\0' ? c->name : "anonymous",
-                  (LUAI_UACINT)c->segment.options.capacity);
-}
-
-/* The doorbell, made when it is first asked for; it rings once then, so that
-   one looks what is there already. Of a service it is its servers', for
-   requests. -1 when that fails. */
-static int fileno_of(const void *self) {
-  struct ux_channel *c = (struct ux_channel *)self;
-  int fd = -1;
-  bool is_service = c->segment.options.kind == UX_SEGMENT_SERVICE;
-  struct ux_ring *ring = is_service ? &c->rings[0] : c->in;
-  return ux_ring_bell(ring, UX_RING_GET, &fd) == 0 ? fd : -1;
-}
-
-static bool is_buffered(const void *self) {
-  const struct ux_channel *c = self;
-  return c->inbox_count > 0;
-}
+/* ---- the module ------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {
   {"subscribe", l_subscribe},
@@ -632,19 +494,7 @@ static const luaL_Reg methods[] = {
   {"shutdown", l_shutdown},
   {"descriptor", l_descriptor},
   {"limit", l_limit},
-  {"__len", ux_channel_len},
   {NULL, NULL},
-};
-
-const struct ux_class ux_channel_class = {
-  .name = "channel",
-  .size = sizeof(struct ux_channel),
-  .uservalues = UX_CHANNEL_USERVALUES,
-  .methods = methods,
-  .close = l_close,
-  .describe = describe,
-  .fileno = fileno_of,
-  .is_buffered = is_buffered,
 };
 
 static const luaL_Reg functions[] = {
@@ -660,6 +510,7 @@ int ux_open_channel(lua_State *L) {
   ux_region_open(L);
   ux_channel_service_open(L);
   ux_class_open(L, &ux_channel_class);
+  luaL_setfuncs(L, methods, 0);
   luaL_setfuncs(L, ux_channel_message_methods, 0);
   luaL_setfuncs(L, ux_channel_loan_methods, 0);
   luaL_setfuncs(L, ux_channel_service_methods, 0);

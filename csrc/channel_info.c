@@ -46,19 +46,6 @@ static int l_stats(lua_State *L) {
   return 1;
 }
 
-/* #channel: messages that are there, as far as that can be told while others
-   send and receive. */
-int ux_channel_len(lua_State *L) {
-  struct ux_channel *c = ux_check_channel(L, 1);
-  struct ux_ring_stats s = {0};
-  int err = ux_ring_stats(c->in != NULL ? c->in : &c->rings[0], &s);
-  uint64_t gone = s.gets + s.dropped;
-  uint64_t there = s.puts > gone ? s.puts - gone : 0;
-  if (c->segment.options.kind == UX_SEGMENT_BROADCAST) there = s.lag;
-  lua_pushinteger(L, err == 0 ? (lua_Integer)(there + c->inbox_count) : 0);
-  return 1;
-}
-
 static void push_participant(lua_State *L,
                              const struct ux_segment_participant *p) {
   lua_createtable(L, 0, 4);

@@ -181,33 +181,6 @@ static int attempt_peek(struct ux_channel_call *call) {
   return ux_ring_peek(call->ring, &g->message);
 }
 
-struct letting_go {
-  struct ux_channel_call call;
-  lua_Integer *mark, was;
-  int (*how)(struct ux_ring *r, uint64_t position);
-};
-
-static int attempt_let_go(struct ux_channel_call *call) {
-  const struct letting_go *g = (const struct letting_go *)call;
-  if (*g->mark != g->was) return ECANCELED;
-  int err = g->how(call->ring, (uint64_t)(g->was - 1));
-  if (err != EBUSY) *g->mark = 0;
-  return err;
-}
-
-int ux_channel_let_go(lua_State *L, struct ux_channel *c, struct ux_ring *ring,
-                      lua_Integer *mark,
-                      int (*how)(struct ux_ring *r, uint64_t position)) {
-  struct ux_deadline deadline = {UX_FOREVER, 0};
-  struct letting_go g = {
-    .call = {c, ring, UX_RING_GET, attempt_let_go},
-    .mark = mark,
-    .was = *mark,
-    .how = how,
-  };
-  return ux_channel_wait(L, &g.call, &deadline);
-}
-
 /***
 The next message where it stands, to be read only: a string's bytes, of other
 values those of `codec.encode`. No other receiver gets it; if this process dies

@@ -6,9 +6,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/wait.h"
 #include "codec.h"
-#include "lib/clock.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,69 +15,6 @@
 #define INBOX_KEPT ((size_t)1 << 20) /* bytes; more is given back at once */
 #define CHUNK 64                     /* messages sent at once */
 #define LONG 4096                    /* bytes; such strings are copied once */
-
-/* ---- waiting ----------------------------------------------------------- */
-
-static int sleep_once(void *arg) {
-  const struct ux_channel_call *call = arg;
-  return ux_ring_sleep(call->ring, call->side, 0);
-}
-
-/* A lock is held by others for a moment: with a timeout of 0 too it is waited
-   for, a little. */
-static int sleep_in(lua_State *L, struct ux_channel_call *call,
-                    struct ux_deadline *deadline, int err) {
-  struct ux_deadline moment = ux_deadline_in(0.005);
-  bool is_short = err == EBUSY && deadline->left == 0;
-  err = ux_wait_call(L, sleep_once, call, is_short ? &moment : deadline);
-  ux_channel_check_still(L, call->channel);
-  return err == EINTR ? 0 : err;
-}
-
-/* Who polls is told again: there is nothing now. */
-static void rearm(const struct ux_channel_call *call) {
-  if (call->ring->bell[call->side] >= 0)
-    ux_ring_bell_rearm(call->ring, call->side);
-}
-
-/* A lock that another one holds for a moment; not the role that another one
-   has for good. */
-static bool is_moment(const struct ux_channel_call *call, int err) {
-  return err == EBUSY && !ux_ring_is_role_taken(call->ring, call->side);
-}
-
-/* So many tries in vain, and time and signals are looked at though there seems
-   to be something to do: damaged memory may say so for ever. */
-#define VAIN_TRIES 1000
-
-int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
-                    struct ux_deadline *deadline) {
-  ux_channel_check_still(L, call->channel);
-  int err = call->attempt(call);
-  for (unsigned n = 1; err == EAGAIN || is_moment(call, err); n++) {
-    bool is_vain = n % VAIN_TRIES == 0;
-    if (err == EAGAIN) rearm(call);
-    if (err == EAGAIN && deadline->left == 0) return ETIMEDOUT;
-    if (is_vain && ux_deadline_passed(deadline)) return ETIMEDOUT;
-    if (is_vain || !ux_ring_spin(call->ring, call->side)) {
-      err = sleep_in(L, call, deadline, err);
-      if (err != 0) return err;
-    }
-    err = call->attempt(call);
-  }
-  return err;
-}
-
-/* Finalizers must come to an end, whoever holds a lock. */
-void ux_channel_untake(struct ux_ring *ring, uint64_t position) {
-  int64_t most = ux_clock_now() + UX_NS_PER_S;
-  int err;
-  do {
-    err = ux_ring_untake(ring, position);
-    if (err == EBUSY && !ux_ring_spin(ring, UX_RING_GET))
-      err = ux_ring_sleep(ring, UX_RING_GET, most) == ETIMEDOUT ? 0 : err;
-  } while (err == EBUSY);
-}
 
 /* ---- bytes ------------------------------------------------------------- */
 
@@ -184,7 +119,7 @@ static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
 static int put(lua_State *L, struct sending *s, int timeout_arg) {
   struct ux_channel *c = s->call.channel;
   int err = attempt_put(&s->call);
-  if (err != EAGAIN && !is_moment(&s->call, err)) return err;
+  if (err != EAGAIN && !ux_channel_is_moment(&s->call, err)) return err;
   if (err == EAGAIN && c->overflow == UX_CHANNEL_FAIL) return EAGAIN;
   return put_slowly(L, s, timeout_arg);
 }

@@ -64,13 +64,12 @@ enum { UX_CHANNEL_BYTES, UX_CHANNEL_VALUE };
 
 extern const struct ux_class ux_channel_class;
 
-/* Also the methods of the other files. */
+/* Its methods, which channel.c puts together. */
 extern const luaL_Reg ux_channel_message_methods[];
 extern const luaL_Reg ux_channel_loan_methods[];
 extern const luaL_Reg ux_channel_service_methods[];
 extern const luaL_Reg ux_channel_info_methods[];
 extern const luaL_Reg ux_channel_info_functions[];
-int ux_channel_len(lua_State *L); /* the metamethod */
 void ux_channel_service_open(lua_State *L);
 
 /* "queue" and such. */
@@ -84,6 +83,13 @@ struct ux_channel *ux_check_channel(lua_State *L, int arg);
 /* Raises if it was closed since: by a class's function or a finalizer, that
    is wherever Lua was called or made an object. */
 void ux_channel_check_still(lua_State *L, struct ux_channel *c);
+
+/* Lets go of everything; a second time of the buffers that a call under way
+   has made since. */
+void ux_channel_leave(lua_State *L, struct ux_channel *c);
+
+/* Whoever was about to give a message of the inbox sees that it is gone. */
+void ux_channel_forget_inbox(struct ux_channel *c);
 
 /* nil, message, errno, in the words of channels. */
 int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
@@ -112,6 +118,10 @@ struct ux_channel_call {
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline);
 
+/* EBUSY is a lock that another one holds for a moment; not the role that
+   another one has for good. */
+bool ux_channel_is_moment(const struct ux_channel_call *call, int err);
+
 /* Lets go of what was peeked at: `how` is ux_ring_release or ux_ring_untake.
    The mark is its position plus 1, and 0 afterwards. ECANCELED: handlers of
    signals let it go meanwhile. */
@@ -122,7 +132,7 @@ int ux_channel_let_go(lua_State *L, struct ux_channel *c, struct ux_ring *ring,
 /* Gives back what was taken, in a finalizer: without Lua, and soon. */
 void ux_channel_untake(struct ux_ring *ring, uint64_t position);
 
-/* ---- what is sent ------------------------------------------------------ */
+/* ---- what is sent (channel_message.c) ---------------------------------- */
 
 struct ux_channel_bytes {
   const char *data;
@@ -131,9 +141,8 @@ struct ux_channel_bytes {
 };
 
 /* The bytes of the value at arg for a ring: a string as it is, all else
-   encoded. Valid
-   until the next call of Lua's; ux_channel_settle makes them last, pushing
-   one value. */
+   encoded. Valid until the next call of Lua's; ux_channel_settle makes them
+   last, pushing one value. */
 struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
                                           int arg, const struct ux_ring *ring);
 void ux_channel_settle(lua_State *L, struct ux_channel_bytes *bytes);

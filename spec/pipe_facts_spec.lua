@@ -96,7 +96,8 @@ describe("pipe", function()
             if not r then print(errno.name(code)) end
           until not r
           print(#list >= 10 and #list <= 19)
-          local last = io.open "/dev/null" -- one may be left: not enough for two ends
+          -- One may be left: not enough for two ends.
+          local last = io.open "/dev/null"
           list[1][1]:close()
           print(errno.name((select(3, pipe.open()))))
           list[1][2]:close()

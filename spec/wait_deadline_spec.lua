@@ -215,7 +215,8 @@ describe("A call that sleeps", function()
         local child, result = start_blocked(case, timeout or nil)
         await_state(child.pid, "S")
         local allowed = case.slices and 1 or 0
-        local woken, tries = nil, 0
+        local woken
+        local tries = 0
         repeat -- at first it may be on its way into the sleep
           local before = switches(child.pid)
           busted.sleep(0.03)
