@@ -34,7 +34,7 @@ int ux_ring_init(struct ux_ring *r, struct ux_segment *s, uint32_t index) {
     .mask = capacity - 1,
     .limit = capacity / 2 - sizeof(struct ux_record),
     .index = index,
-    .spin_ns = {4000, 4000},
+    .spin = {{.ns = 4000}, {.ns = 4000}},
     .bell = {-1, -1},
   };
   if (r->limit > INT32_MAX) r->limit = INT32_MAX;

@@ -179,19 +179,17 @@ static bool is_other_here(const struct ux_ring *r, enum ux_ring_side side) {
   return other != 0 && other == ux_ring_cpu();
 }
 
-static void adapt(struct ux_ring *r, enum ux_ring_side side, bool is_hit) {
-  int64_t *budget = &r->spin_ns[side];
-  *budget = is_hit ? *budget * 4 : *budget / 2;
-  if (*budget > SPIN_MAX_NS) *budget = SPIN_MAX_NS;
-  if (*budget < SPIN_MIN_NS) *budget = SPIN_MIN_NS;
+static void adapt(struct ux_ring_spin *s, bool is_hit) {
+  s->ns = is_hit ? s->ns * 4 : s->ns / 2;
+  if (s->ns > SPIN_MAX_NS) s->ns = SPIN_MAX_NS;
+  if (s->ns < SPIN_MIN_NS) s->ns = SPIN_MIN_NS;
+  s->misses = is_hit ? 0 : s->misses + 1;
 }
 
-bool ux_ring_spin(struct ux_ring *r, enum ux_ring_side side) {
-  if (ux_ring_would_go_on(r, side)) return true;
-  if (is_alone() || r->lock != NULL || is_other_here(r, side)) return false;
-  bool is_full = r->spin_misses[side] % SPIN_FULL_EACH == 0;
-  int64_t budget = is_full ? SPIN_MAX_NS : r->spin_ns[side];
-  int64_t end = ux_clock_now() + budget;
+static bool spin(struct ux_ring *r, enum ux_ring_side side) {
+  struct ux_ring_spin *s = &r->spin[side];
+  bool is_full = s->misses % SPIN_FULL_EACH == 0;
+  int64_t end = ux_clock_now() + (is_full ? SPIN_MAX_NS : s->ns);
   bool is_hit = false;
   do {
     for (int i = 0; i < 16 && !is_hit; i++) {
@@ -199,9 +197,43 @@ bool ux_ring_spin(struct ux_ring *r, enum ux_ring_side side) {
       is_hit = ux_ring_would_go_on(r, side);
     }
   } while (!is_hit && ux_clock_now() < end);
-  adapt(r, side, is_hit);
-  r->spin_misses[side] = is_hit ? 0 : r->spin_misses[side] + 1;
+  adapt(s, is_hit);
   return is_hit;
+}
+
+#define GATHER_NS 300
+#define GATHER_BYTES 4096 /* are enough */
+#define GATHER_PAUSE_MAX 1024
+
+/* A side that is as fast as the other one meets it at each message: both wait
+   for the same lines to go from core to core, which takes several times what
+   the message does. So it stands back for a moment after a hit, and then has
+   some at once. If nothing more came meanwhile the other side waits for us, or
+   is slow: after ever more hits only is it tried again. */
+static void gather(struct ux_ring *r, enum ux_ring_side side) {
+  const struct ux_ring_watch *w = &r->watch[side];
+  struct ux_ring_spin *s = &r->spin[side];
+  if (s->rest > 0) {
+    s->rest--;
+    return;
+  }
+  if (w->word64 == NULL) return;
+  uint64_t hit = ux_get(w->word64);
+  if (hit - w->seen64 >= GATHER_BYTES) return;
+  int64_t end = ux_clock_now() + GATHER_NS;
+  do PAUSE();
+  while (ux_clock_now() < end);
+  s->pause = ux_get(w->word64) != hit ? 0 : s->pause * 2 + 1;
+  if (s->pause > GATHER_PAUSE_MAX) s->pause = GATHER_PAUSE_MAX;
+  s->rest = s->pause;
+}
+
+bool ux_ring_spin(struct ux_ring *r, enum ux_ring_side side) {
+  if (is_alone() || r->lock != NULL || is_other_here(r, side))
+    return ux_ring_would_go_on(r, side);
+  if (!ux_ring_would_go_on(r, side) && !spin(r, side)) return false;
+  gather(r, side);
+  return true;
 }
 
 /* ---- sleeping ---------------------------------------------------------- */

@@ -2,6 +2,7 @@
    (for ThreadSanitizer). What happens when somebody is killed: ring_storm. */
 #include "lib/clock.h"
 #include "lib/ring.h"
+#include "lib/ring_layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -436,6 +437,21 @@ static void test_waiting(void) {
   end();
 }
 
+/* One message comes, and no more while it gathers: so it does that ever more
+   rarely. The sender must seem to run elsewhere. */
+static void test_gathering(void) {
+  if (sysconf(_SC_NPROCESSORS_ONLN) == 1) return;
+  make((struct ux_segment_options){.kind = UX_SEGMENT_QUEUE});
+  const uint32_t rests[] = {1, 0, 3, 2, 1, 0, 7};
+  for (size_t i = 0; i < sizeof rests / sizeof *rests; i++) {
+    CHECK(get() == EAGAIN && put("x") == 0);
+    atomic_store(&ring.at->put_cpu, 0);
+    CHECK(ux_ring_spin(&ring, UX_RING_GET) && gets("x"));
+    CHECK(ring.spin[UX_RING_GET].rest == rests[i]);
+  }
+  end();
+}
+
 /* ---- in threads -------------------------------------------------------- */
 
 /* ThreadSanitizer goes by addresses: all use one mapping. */
@@ -546,6 +562,7 @@ int main(void) {
   test_names();
   test_strangers();
   test_waiting();
+  test_gathering();
   test_fork();
   test_bell();
   test_duplex(false);
