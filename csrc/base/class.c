@@ -212,7 +212,7 @@ void ux_class_open(lua_State *L, const struct ux_class *class) {
   lua_setfield(L, -3, "__index");
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "methods");
-  set_methods(L, class->methods);
+  if (class->methods != NULL) set_methods(L, class->methods);
   lua_insert(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, class);
 }

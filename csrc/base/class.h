@@ -25,7 +25,7 @@ struct ux_class {
   const char *name; /* as error messages call it: "stream" */
   size_t size;
   int uservalues;
-  const luaL_Reg *methods;
+  const luaL_Reg *methods; /* NULL when all are added to the table */
   /* Serves close, __close and __gc: idempotent, returns what close does. */
   lua_CFunction close;
   /* Pushes what tostring says of an open object: "pipe stream fd=3". */
