@@ -15,8 +15,8 @@ bin; both come back as strings. Metatables do not travel.
 #include "codec.h"
 #include "codec_parts.h"
 
-#include "base/class.h"
 #include "base/error.h"
+#include "base/finalizer.h"
 #include "base/modules.h"
 #include "base/options.h"
 

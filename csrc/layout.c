@@ -115,33 +115,12 @@ static int l_offset(lua_State *L) {
   return 1;
 }
 
-/* There is nothing to close. */
-static int l_close(lua_State *L) {
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static void describe(lua_State *L, const void *self) {
-  const struct ux_layout_object *o = self;
-  lua_pushfstring(
-    L, "layout type %s %I bytes", o->type.name, (LUAI_UACINT)o->type.size);
-}
-
 static const luaL_Reg methods[] = {
   {"at", l_at},
   {"size", l_size},
   {"alignment", l_alignment},
   {"offset", l_offset},
   {NULL, NULL},
-};
-
-const struct ux_class ux_layout_class = {
-  .name = "layout type",
-  .size = sizeof(struct ux_layout_object),
-  .uservalues = UX_LAYOUT_USERVALUES,
-  .methods = methods,
-  .close = l_close,
-  .describe = describe,
 };
 
 /* ---- making types ------------------------------------------------------ */
@@ -335,6 +314,7 @@ int ux_open_layout(lua_State *L) {
   ux_region_open(L);
   lua_pop(L, 1);
   ux_class_open(L, &ux_layout_class);
+  luaL_setfuncs(L, methods, 0);
   luaL_newlib(L, functions);
   lua_insert(L, -2);
   lua_setfield(L, -2, "Type");

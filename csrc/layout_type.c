@@ -123,6 +123,26 @@ static const struct ux_layout_type *find_scalar(const char *name, size_t len) {
 
 /* ---- objects ----------------------------------------------------------- */
 
+/* There is nothing to close. */
+static int l_close(lua_State *L) {
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void describe(lua_State *L, const void *self) {
+  const struct ux_layout_object *o = self;
+  lua_pushfstring(
+    L, "layout type %s %I bytes", o->type.name, (LUAI_UACINT)o->type.size);
+}
+
+const struct ux_class ux_layout_class = {
+  .name = "layout type",
+  .size = sizeof(struct ux_layout_object),
+  .uservalues = UX_LAYOUT_USERVALUES,
+  .close = l_close,
+  .describe = describe,
+};
+
 static struct ux_layout_type *new_type(lua_State *L, const char *name,
                                        enum ux_layout_code code) {
   struct ux_layout_object *o = ux_new(L, &ux_layout_class);

@@ -6,6 +6,7 @@
 #include "base/class.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/finalizer.h"
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "base/process_id.h"
@@ -188,10 +189,7 @@ static int l_intervals_gc(lua_State *L) {
 static void new_intervals(lua_State *L) {
   struct intervals *i = lua_newuserdatauv(L, sizeof *i, 0);
   memset(i, 0, sizeof *i);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, l_intervals_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  ux_set_finalizer(L, "unixipc intervals", l_intervals_gc);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &intervals_key);
 }
 

@@ -105,60 +105,6 @@ static int set_flags(int fd, int family, const struct options *o) {
 
 /* ---- Listener ---------------------------------------------------------- */
 
-struct ux_listener *ux_listener_new(lua_State *L, int type, int name) {
-  struct ux_listener *l = ux_new(L, &ux_listener_class);
-  l->fd = -1;
-  l->type = type;
-  if (name != 0) {
-    lua_pushvalue(L, name);
-    lua_setiuservalue(L, -2, UX_SOCKET_NAME);
-  }
-  return l;
-}
-
-/* There is no flag for a single accept that is not to block. */
-void ux_listener_set(struct ux_listener *l, int fd) {
-  int now = fcntl(fd, F_GETFL);
-  if (now >= 0 && !(now & O_NONBLOCK)) fcntl(fd, F_SETFL, now | O_NONBLOCK);
-  l->fd = fd;
-  l->head.open = true;
-}
-
-static void close_listener(struct ux_listener *l) {
-  if (!l->head.open) return;
-  l->head.open = false;
-  if (ux_is_owner(&l->head)) ux_socket_unbind(&l->file);
-  ux_fd_close(&l->fd);
-}
-
-/***
-Closes the listener and removes its file, if it was this process that made it.
-Connections that were not accepted are reset. A second time does nothing. Also
-what `<close>` and the collector do.
-@function Listener:close
-@treturn boolean true
-@see close(2)
-*/
-static int l_close(lua_State *L) {
-  close_listener(ux_check(L, 1, &ux_listener_class));
-  return ux_result(L, 0, NULL, NULL);
-}
-
-static void describe(lua_State *L, const void *self) {
-  const struct ux_listener *l = self;
-  lua_getiuservalue(L, 1, UX_SOCKET_NAME);
-  const char *name = lua_tostring(L, -1);
-  if (name != NULL && *name != '\0')
-    lua_pushfstring(L, "socket listener fd=%d %s", l->fd, name);
-  else
-    lua_pushfstring(L, "socket listener fd=%d", l->fd);
-}
-
-static int fileno_of(const void *self) {
-  const struct ux_listener *l = self;
-  return l->fd;
-}
-
 /* The client gave up before we came, or its network did: not the listener's
    trouble. See accept(2). */
 static bool is_clients_trouble(int err) {
@@ -209,19 +155,9 @@ static int l_accept(lua_State *L) {
   }
 }
 
-const luaL_Reg ux_listener_methods[] = {
+static const luaL_Reg listener_methods[] = {
   {"accept", l_accept},
   {NULL, NULL},
-};
-
-const struct ux_class ux_listener_class = {
-  .name = "socket listener",
-  .size = sizeof(struct ux_listener),
-  .uservalues = 1,
-  .methods = ux_listener_methods,
-  .close = l_close,
-  .describe = describe,
-  .fileno = fileno_of,
 };
 
 /* ---- listen ------------------------------------------------------------ */
@@ -316,7 +252,7 @@ static int l_listen(lua_State *L) {
       name_by_address(L, name + 1, l->fd);
       return 1;
     }
-    close_listener(l);
+    ux_listener_close(l);
     if (err != EADDRNOTAVAIL && err != EAFNOSUPPORT) break;
   }
   return ux_address_fail(L, &at, err, call, name);
@@ -575,11 +511,13 @@ int ux_open_socket(lua_State *L) {
   luaL_setfuncs(L, ux_socket_file_methods, 0);
   lua_pop(L, 1);
   ux_class_open(L, &ux_packet_class);
+  luaL_setfuncs(L, ux_packet_methods, 0);
   luaL_setfuncs(L, ux_socket_name_methods, 0);
   luaL_setfuncs(L, ux_socket_option_methods, 0);
   luaL_setfuncs(L, ux_socket_message_methods, 0);
   lua_setfield(L, -2, "Packet");
   ux_class_open(L, &ux_listener_class);
+  luaL_setfuncs(L, listener_methods, 0);
   luaL_setfuncs(L, ux_socket_name_methods, 0);
   luaL_setfuncs(L, ux_socket_option_methods, 0);
   lua_setfield(L, -2, "Listener");

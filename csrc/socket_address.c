@@ -1,7 +1,7 @@
 #include "socket_address.h"
 
-#include "base/class.h"
 #include "base/error.h"
+#include "base/finalizer.h"
 #include "base/options.h"
 #include "base/wait.h"
 #include "lib/lookup.h"

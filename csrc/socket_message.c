@@ -3,6 +3,7 @@
 */
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/finalizer.h"
 #include "base/options.h"
 #include "base/wait.h"
 #include "socket_object.h"

@@ -52,14 +52,13 @@ struct ux_listener {
 };
 
 extern const struct ux_class ux_listener_class;
-extern const luaL_Reg ux_listener_methods[];
 
-/* Pushes a closed one; and makes a descriptor its own. */
+/* Pushes a closed one; makes a descriptor its own; closes it. */
 struct ux_listener *ux_listener_new(lua_State *L, int type, int name);
 void ux_listener_set(struct ux_listener *l, int fd);
+void ux_listener_close(struct ux_listener *l);
 
 extern const struct ux_class ux_packet_class;
-extern const luaL_Reg ux_packet_methods[];
 
 /* Pushes a closed one, with the name at the given index, 0 for none. */
 struct ux_packet *ux_packet_new(lua_State *L, int type, int name);
@@ -109,6 +108,7 @@ struct msghdr;
 void ux_socket_drop_fds(struct msghdr *m);
 
 /* Methods by file, and which classes get them. */
+extern const luaL_Reg ux_packet_methods[];         /* Packet */
 extern const luaL_Reg ux_socket_name_methods[];    /* all three */
 extern const luaL_Reg ux_socket_option_methods[];  /* all three */
 extern const luaL_Reg ux_socket_message_methods[]; /* Stream and Packet */

@@ -2,104 +2,14 @@
 @module unixipc.socket
 */
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/interrupt.h"
 #include "base/wait.h"
 #include "socket_object.h"
 
 #include <errno.h>
-#include <string.h>
-
-/* ---- the room for messages: one for all of a Lua state ----------------- */
-
-static const char scratch_key = 's';
-
-char *ux_push_scratch(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key) != LUA_TUSERDATA) {
-    lua_pop(L, 1);
-    lua_newuserdatauv(L, UX_SCRATCH_SIZE, 0);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &scratch_key);
-  }
-  return lua_touserdata(L, -1);
-}
-
-/* ---- the life of a packet socket --------------------------------------- */
-
-struct ux_packet *ux_packet_new(lua_State *L, int type, int name) {
-  struct ux_packet *p = ux_new(L, &ux_packet_class);
-  p->is_seqpacket = type == SOCK_SEQPACKET;
-  p->kind = p->is_seqpacket ? "socket seqpacket" : "socket datagram";
-  p->fd = -1;
-  p->timeout = UX_FOREVER;
-  p->scratch = ux_push_scratch(L);
-  p->room = UX_SCRATCH_SIZE;
-  lua_setiuservalue(L, -2, UX_SOCKET_SCRATCH);
-  if (name != 0) {
-    lua_pushvalue(L, name);
-    lua_setiuservalue(L, -2, UX_SOCKET_NAME);
-  }
-  return p;
-}
-
-/* A time comes with each message then, also with an empty one; with the end
-   comes none. */
-static bool ask_for_time(int fd) {
-#if defined(__linux__) && defined(SO_TIMESTAMP)
-  int on = 1;
-  return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on) == 0;
-#else
-  (void)fd;
-  return false;
-#endif
-}
-
-void ux_packet_set(struct ux_packet *p, int fd) {
-  p->fd = fd;
-  p->head.open = true;
-  p->tells_end = p->is_seqpacket && ask_for_time(fd);
-}
 
 static struct ux_packet *check_packet(lua_State *L) {
   return ux_check_open(L, 1, &ux_packet_class);
-}
-
-/***
-Closes the socket, and removes the file it was bound to if it was this process
-that made it. A second time does nothing. Also what `<close>` and the collector
-do.
-@function Packet:close
-@treturn boolean true
-@see close(2)
-*/
-static int l_close(lua_State *L) {
-  struct ux_packet *p = ux_check(L, 1, &ux_packet_class);
-  if (p->head.open) {
-    p->head.open = false;
-    if (ux_is_owner(&p->head)) ux_socket_unbind(&p->file);
-    ux_fd_close(&p->fd);
-  }
-  return ux_result(L, 0, NULL, NULL);
-}
-
-static const char *kind_of(const void *self) {
-  const struct ux_packet *p = self;
-  return p->kind;
-}
-
-static void describe(lua_State *L, const void *self) {
-  const struct ux_packet *p = self;
-  lua_getiuservalue(L, 1, UX_SOCKET_NAME);
-  const char *name = lua_tostring(L, -1);
-  if (name != NULL && *name != '\0')
-    lua_pushfstring(L, "%s fd=%d %s", p->kind, p->fd, name);
-  else
-    lua_pushfstring(L, "%s fd=%d", p->kind, p->fd);
-}
-
-static int fileno_of(const void *self) {
-  const struct ux_packet *p = self;
-  return p->fd;
 }
 
 /* ---- sending ----------------------------------------------------------- */
@@ -533,15 +443,4 @@ const luaL_Reg ux_packet_methods[] = {
   {"set_limit", l_set_limit},
   {"set_timeout", l_set_timeout},
   {NULL, NULL},
-};
-
-const struct ux_class ux_packet_class = {
-  .name = "packet socket",
-  .size = sizeof(struct ux_packet),
-  .uservalues = UX_PACKET_USERVALUES,
-  .methods = ux_packet_methods,
-  .close = l_close,
-  .describe = describe,
-  .kind = kind_of,
-  .fileno = fileno_of,
 };

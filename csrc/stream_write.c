@@ -3,10 +3,7 @@
 */
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/interrupt.h"
-#include "base/process_id.h"
-#include "base/wait.h"
-#include "stream.h"
+#include "stream_output.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,35 +13,14 @@
 
 /* ---- putting bytes into the descriptor --------------------------------- */
 
-/* One write. 0 or an errno; *put is how much went out. A handler may have
-   closed the stream since it was last looked at. */
-static int put_once(lua_State *L, struct ux_stream *s, const struct iovec *iov,
-                    int count, size_t *put) {
-  if (!s->head.open) ux_closed_error(L, s->head.class);
-  if (s->wfd < 0) return EBADF;
-  ssize_t n = ux_rawio_writev(s->wfd, &s->whow, iov, count);
-  *put = n > 0 ? (size_t)n : 0;
-  return n < 0 ? errno : 0;
-}
-
-/* After put_once said err: 0 when it is worth another try, or the errno. */
-static int try_again(lua_State *L, struct ux_stream *s, int err,
-                     struct ux_deadline *deadline) {
-  if (err == EAGAIN || err == EWOULDBLOCK)
-    err = ux_wait_fd(L, s->wfd, POLLOUT, deadline);
-  else if (err == EINTR)
-    ux_interrupt_run(L);
-  return err == EINTR ? 0 : err;
-}
-
 /* Writes some of iov, which must stay what it is while handlers run: at least
    a byte, unless there is none. 0 or an errno. */
 static int put_some(lua_State *L, struct ux_stream *s, const struct iovec *iov,
                     int count, size_t *put, struct ux_deadline *deadline) {
   for (;;) {
-    int err = put_once(L, s, iov, count, put);
+    int err = ux_stream_put(L, s, iov, count, put);
     if (err == 0) return 0;
-    err = try_again(L, s, err, deadline);
+    err = ux_stream_try_again(L, s, err, deadline);
     if (err != 0) return err;
   }
 }
@@ -67,12 +43,12 @@ static int put_all(lua_State *L, struct ux_stream *s, struct iovec *iov,
                    int count, size_t *done, struct ux_deadline *deadline) {
   for (advance(&iov, &count, 0); count > 0;) {
     size_t n;
-    int err = put_once(L, s, iov, count, &n);
+    int err = ux_stream_put(L, s, iov, count, &n);
     if (err == 0) {
       *done += n;
       advance(&iov, &count, n);
     } else {
-      err = try_again(L, s, err, deadline);
+      err = ux_stream_try_again(L, s, err, deadline);
       if (err != 0) return err;
     }
   }
@@ -80,35 +56,6 @@ static int put_all(lua_State *L, struct ux_stream *s, struct iovec *iov,
 }
 
 /* ---- what is kept back ------------------------------------------------- */
-
-static bool has_output(const struct ux_stream *s) {
-  return s->out.start != s->out.end;
-}
-
-/* What another process left here before it forked us is its own to write. */
-static void disown(struct ux_stream *s) {
-  if (s->out_pid == ux_process_id()) return;
-  s->out.start = s->out.end = 0;
-  s->out_pid = ux_process_id();
-}
-
-/* The buffer is looked at anew after each wait: a handler may have written. */
-int ux_stream_flush(lua_State *L, struct ux_stream *s,
-                    struct ux_deadline *deadline) {
-  disown(s);
-  while (ux_buffer_length(&s->out) > 0) {
-    size_t n;
-    struct iovec iov = {s->out.data + s->out.start, ux_buffer_length(&s->out)};
-    int err = put_once(L, s, &iov, 1, &n);
-    if (err == 0)
-      ux_buffer_take(&s->out, n);
-    else
-      err = try_again(L, s, err, deadline);
-    if (err != 0) return err;
-    if (!s->head.open) ux_closed_error(L, s->head.class);
-  }
-  return 0;
-}
 
 static void keep(struct ux_stream *s, const void *bytes, size_t n) {
   if (n == 0) return;
@@ -132,40 +79,6 @@ static bool try_keep(lua_State *L, struct ux_stream *s, const void *bytes,
   return true;
 }
 
-/* Streams that keep something back, for ux_stream_flush_all: a weak table. */
-static const char buffered_key = 'b';
-
-static void push_buffered(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &buffered_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &buffered_key);
-}
-
-void ux_stream_note_output(lua_State *L, int index) {
-  lua_pushvalue(L, index);
-  push_buffered(L);
-  lua_insert(L, -2);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-}
-
-void ux_stream_flush_all(lua_State *L) {
-  push_buffered(L);
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    struct ux_stream *s = lua_touserdata(L, -2);
-    struct ux_deadline deadline = {.left = s->timeout};
-    if (s->head.open) ux_stream_flush(L, s, &deadline);
-  }
-  lua_pop(L, 1);
-}
-
 /* ---- methods ----------------------------------------------------------- */
 
 static int stream_itself(lua_State *L) {
@@ -186,7 +99,7 @@ static int stopped(lua_State *L, int err, size_t done, const char *call) {
 
 static int write_straight(lua_State *L, struct ux_stream *s, int arg, int last,
                           size_t *done, struct ux_deadline *deadline) {
-  int err = has_output(s) ? ux_stream_flush(L, s, deadline) : 0;
+  int err = ux_stream_has_output(s) ? ux_stream_flush(L, s, deadline) : 0;
   while (err == 0 && arg <= last) {
     struct iovec iov[IOV_MOST];
     int count = 0;
@@ -203,7 +116,7 @@ static int write_buffered(lua_State *L, struct ux_stream *s, int arg, int last,
                           size_t *done, struct ux_deadline *deadline) {
   bool has_line = false;
   int err = 0;
-  disown(s);
+  ux_stream_disown(s);
   for (; arg <= last && err == 0; arg++) {
     size_t len;
     const char *bytes = lua_tolstring(L, arg, &len);
@@ -291,7 +204,7 @@ Writes out what is kept back.
 static int l_flush(lua_State *L) {
   struct ux_stream *s = ux_check_stream(L);
   struct ux_deadline deadline = ux_stream_deadline(L, 2, s);
-  disown(s);
+  ux_stream_disown(s);
   size_t before = ux_buffer_length(&s->out);
   int err = ux_stream_flush(L, s, &deadline);
   if (err == 0) return stream_itself(L);
@@ -374,9 +287,9 @@ static int send_straight(lua_State *L, struct ux_stream *s, struct message *m,
   do { /* a handler may have left half a message of its own while this waited */
     err = ux_stream_flush(L, s, deadline);
     if (err != 0) return err;
-    err = put_once(L, s, iov, count, done);
+    err = ux_stream_put(L, s, iov, count, done);
     if (err == 0) break;
-    err = try_again(L, s, err, deadline);
+    err = ux_stream_try_again(L, s, err, deadline);
   } while (err == 0);
   if (err != 0) return err;
   advance(&iov, &count, *done);
@@ -390,7 +303,7 @@ static int send_straight(lua_State *L, struct ux_stream *s, struct message *m,
 static int send_buffered(lua_State *L, struct ux_stream *s, struct message *m,
                          size_t *done, struct ux_deadline *deadline) {
   size_t total = HEADER_SIZE + m->length;
-  disown(s);
+  ux_stream_disown(s);
   if (!fits(s, total)) {
     int err = ux_stream_flush(L, s, deadline);
     if (err != 0) return err;

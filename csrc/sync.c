@@ -37,30 +37,6 @@ static struct ux_sync *check_mutex(lua_State *L) {
   return ux_sync_check(L, &ux_sync_mutex_class);
 }
 
-static int attempt_mutex(struct ux_sync_wait *w) {
-  return ux_mutex_try(w->o->at, w->waited);
-}
-
-static int sleep_mutex(void *arg) {
-  const struct ux_sync_wait *w = arg;
-  return ux_mutex_sleep(w->o->at, 0);
-}
-
-int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
-                       struct ux_deadline *deadline) {
-  struct ux_sync_wait w = {
-    .o = o,
-    .deadline = deadline,
-    .attempt = attempt_mutex,
-    .sleep = sleep_mutex,
-  };
-  ux_sync_check_usable(L, o);
-  w.err = ux_mutex_try_first(o->at);
-  int err = ux_sync_wait(L, &w);
-  if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_WRITING);
-  return err;
-}
-
 static int lock(lua_State *L, struct ux_sync *o, int timeout_arg) {
   struct ux_deadline deadline = ux_sync_deadline(L, timeout_arg);
   int err = ux_mutex_try_first(o->at);
@@ -128,27 +104,6 @@ static int l_consistent(lua_State *L) {
   return ux_sync_result(L, ux_mutex_consistent(o->at), "mutex consistent");
 }
 
-/***
-Lets it go if this process has it. Also what `<close>` and the collector do.
-@function Mutex:close
-@treturn boolean true
-*/
-static int l_mutex_close(lua_State *L) {
-  struct ux_sync *o = ux_check(L, 1, &ux_sync_mutex_class);
-  if (o->head.open && ux_sync_held_by_us(o) != UX_SYNC_FREE) {
-    ux_mutex_unlock(o->at);
-    ux_sync_set_held(o, UX_SYNC_FREE); /* also if another object let it go */
-  }
-  o->head.open = false;
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static void describe_mutex(lua_State *L, const void *self) {
-  bool is_held = ux_sync_held_by_us(self) != UX_SYNC_FREE;
-  lua_pushstring(L, is_held ? "sync mutex (held)" : "sync mutex");
-}
-
 static inline struct ux_sync *bound(lua_State *L) {
   struct ux_sync *o = lua_touserdata(L, lua_upvalueindex(1));
   ux_sync_check_usable(L, o);
@@ -189,15 +144,6 @@ static const luaL_Reg mutex_methods[] = {
   {"consistent", l_consistent},
   {"bind", l_mutex_bind},
   {NULL, NULL},
-};
-
-const struct ux_class ux_sync_mutex_class = {
-  .name = "sync mutex",
-  .size = sizeof(struct ux_sync),
-  .uservalues = 1,
-  .methods = mutex_methods,
-  .close = l_mutex_close,
-  .describe = describe_mutex,
 };
 
 /***
@@ -503,6 +449,7 @@ static const luaL_Reg functions[] = {
 int ux_open_sync(lua_State *L) {
   luaL_newlib(L, functions);
   ux_class_open(L, &ux_sync_mutex_class);
+  luaL_setfuncs(L, mutex_methods, 0);
   ux_class_open(L, &semaphore_class);
   ux_class_open(L, &once_class);
   lua_pop(L, 3);

@@ -1,3 +1,8 @@
+/***
+@module unixipc.sync
+*/
+/* The objects of `sync`: where they stand, how they wait; and the mutex, which
+   conditions take too. */
 #include "sync_object.h"
 
 #include "base/error.h"
@@ -118,3 +123,58 @@ int ux_sync_result(lua_State *L, int err, const char *what) {
   lua_pushliteral(L, "recovered");
   return 2;
 }
+
+/* ---- Mutex ------------------------------------------------------------- */
+
+static int attempt_mutex(struct ux_sync_wait *w) {
+  return ux_mutex_try(w->o->at, w->waited);
+}
+
+static int sleep_mutex(void *arg) {
+  const struct ux_sync_wait *w = arg;
+  return ux_mutex_sleep(w->o->at, 0);
+}
+
+int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
+                       struct ux_deadline *deadline) {
+  struct ux_sync_wait w = {
+    .o = o,
+    .deadline = deadline,
+    .attempt = attempt_mutex,
+    .sleep = sleep_mutex,
+  };
+  ux_sync_check_usable(L, o);
+  w.err = ux_mutex_try_first(o->at);
+  int err = ux_sync_wait(L, &w);
+  if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_WRITING);
+  return err;
+}
+
+/***
+Lets it go if this process has it. Also what `<close>` and the collector do.
+@function Mutex:close
+@treturn boolean true
+*/
+static int l_mutex_close(lua_State *L) {
+  struct ux_sync *o = ux_check(L, 1, &ux_sync_mutex_class);
+  if (o->head.open && ux_sync_held_by_us(o) != UX_SYNC_FREE) {
+    ux_mutex_unlock(o->at);
+    ux_sync_set_held(o, UX_SYNC_FREE); /* also if another object let it go */
+  }
+  o->head.open = false;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void describe_mutex(lua_State *L, const void *self) {
+  bool is_held = ux_sync_held_by_us(self) != UX_SYNC_FREE;
+  lua_pushstring(L, is_held ? "sync mutex (held)" : "sync mutex");
+}
+
+const struct ux_class ux_sync_mutex_class = {
+  .name = "sync mutex",
+  .size = sizeof(struct ux_sync),
+  .uservalues = 1,
+  .close = l_mutex_close,
+  .describe = describe_mutex,
+};

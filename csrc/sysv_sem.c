@@ -13,7 +13,6 @@ if need be. Semaphores of a set count from 1.
 @module unixipc.sysv_sem
 */
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/modules.h"
 #include "sysv_sem_init.h"
 #include "sysv_sem_set.h"
@@ -22,21 +21,6 @@ if need be. Semaphores of a set count from 1.
 #include <lauxlib.h>
 #include <limits.h>
 #include <string.h>
-
-struct ux_sem_set *ux_check_sem_set(lua_State *L) {
-  return ux_check_open(L, 1, &ux_sem_set_class);
-}
-
-unsigned short ux_check_sem_number(lua_State *L, int arg, int index,
-                                   const struct ux_sem_set *s) {
-  int is_integer = 1, count = s->count > 0 ? s->count : USHRT_MAX;
-  lua_Integer i =
-    lua_isnoneornil(L, index) ? 1 : lua_tointegerx(L, index, &is_integer);
-  if (!is_integer || i < 1 || i > count)
-    luaL_argerror(
-      L, arg, lua_pushfstring(L, "semaphores are from 1 to %d", count));
-  return (unsigned short)(i - 1);
-}
 
 static int fail(lua_State *L, const struct ux_sem_set *s, int err,
                 const char *call) {
@@ -117,28 +101,6 @@ static unsigned short *new_values(lua_State *L, int count) {
   return memset(lua_newuserdatauv(L, size, 0), 0, size);
 }
 
-/* Also when it may not be read: the owner may change it all the same. */
-static int stat_any(int id, struct semid_ds *ds) {
-  union semun arg = {.buf = ds};
-  int err = semctl(id, 0, IPC_STAT, arg) < 0 ? errno : 0;
-#ifdef SEM_STAT_ANY
-  if (err == EACCES && semctl(ux_sysv_index(id), 0, SEM_STAT_ANY, arg) == id)
-    err = 0;
-#endif
-  return err;
-}
-
-/* How many there are, for a set that could not be looked at before. */
-static int count_of(const struct ux_sem_set *s, int *count) {
-  struct semid_ds ds = {.sem_otime = 0};
-  *count = s->count;
-  if (*count > 0) return 0;
-  int err = stat_any(s->sysv.id, &ds);
-  if (err != 0) return err;
-  *count = (int)ds.sem_nsems;
-  return 0;
-}
-
 /***
 The values of all, read at one moment.
 @function SemaphoreSet:values
@@ -150,7 +112,7 @@ The values of all, read at one moment.
 */
 static int l_values(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
-  int count, err = count_of(s, &count);
+  int count, err = ux_sem_set_count(s, &count);
   union semun arg = {.array = new_values(L, most_values(count))};
   if (err == 0 && semctl(s->sysv.id, 0, GETALL, arg) < 0) err = errno;
   if (err != 0) return fail(L, s, err, "semctl");
@@ -193,7 +155,7 @@ EIDRM (no such set)
 static int l_set_values(lua_State *L) {
   const struct ux_sem_set *s = ux_check_sem_set(L);
   luaL_checktype(L, 2, LUA_TTABLE);
-  int count, err = count_of(s, &count);
+  int count, err = ux_sem_set_count(s, &count);
   union semun arg = {.array = new_values(L, count)};
   if (err != 0) return fail(L, s, err, "semctl");
   luaL_argcheck(
@@ -240,7 +202,7 @@ static int l_set(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) return set_value(L, s);
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, set_schema, &perm);
-  int err = stat_any(s->sysv.id, &ds);
+  int err = ux_sem_set_stat(s->sysv.id, &ds);
   ux_sysv_apply_perm(&perm, &ds.sem_perm);
   if (err == 0 && semctl(s->sysv.id, 0, IPC_SET, arg) < 0) err = errno;
   return ux_sysv_result(L, err, "semctl", s->sysv.id);
@@ -306,34 +268,6 @@ static int l_key(lua_State *L) {
   return 1;
 }
 
-static int l_len(lua_State *L) {
-  const struct ux_sem_set *s = ux_check_sem_set(L);
-  int count;
-  count_of(s, &count);
-  lua_pushinteger(L, count);
-  return 1;
-}
-
-/***
-Lets go of the set; a temporary one is removed, by the process that made it.
-Also what `<close>` and the collector do.
-@function SemaphoreSet:close
-@treturn[1] boolean true
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: EPERM (a temporary one that changed its owner)
-*/
-static int l_close(lua_State *L) {
-  struct ux_sem_set *s = ux_check(L, 1, &ux_sem_set_class);
-  ux_fd_close(&s->lock_fd);
-  int err = ux_sysv_close(&s->sysv);
-  return ux_sysv_result(L, err, "semctl", s->sysv.id);
-}
-
-static void describe(lua_State *L, const void *self) {
-  ux_sysv_describe(L, "sysv_sem set", self);
-}
-
 static const luaL_Reg methods[] = {
   {"value", l_value},
   {"values", l_values},
@@ -345,16 +279,7 @@ static const luaL_Reg methods[] = {
   {"remove", l_remove},
   {"id", l_id},
   {"key", l_key},
-  {"__len", l_len},
   {NULL, NULL},
-};
-
-const struct ux_class ux_sem_set_class = {
-  .name = "sysv_sem set",
-  .size = sizeof(struct ux_sem_set),
-  .methods = methods,
-  .close = l_close,
-  .describe = describe,
 };
 
 /* ---- opening ----------------------------------------------------------- */
@@ -379,20 +304,6 @@ static const struct ux_option from_id_schema[] = {
   UNDO_OPTION,
   {NULL, 0, 0, 0, 0, NULL},
 };
-
-static struct ux_sem_set *new_set(lua_State *L) {
-  struct ux_sem_set *s = ux_new(L, &ux_sem_set_class);
-  s->lock_fd = -1;
-  return s;
-}
-
-/* The set is there now: how many has it really? */
-static void set_open(struct ux_sem_set *s, int id, key_t key,
-                     bool is_temporary) {
-  ux_sysv_set(&s->sysv, UX_SYSV_SEM, id, key, is_temporary);
-  s->count = 0;
-  count_of(s, &s->count);
-}
 
 /* A list, or one integer for all; each from 0 to 32767. */
 static void read_initial(lua_State *L, int index, unsigned short *values,
@@ -460,11 +371,11 @@ static int l_get(lua_State *L) {
     init.is_given = o.initial != 0;
     if (init.is_given) read_initial(L, o.initial, init.values, count);
   }
-  struct ux_sem_set *s = new_set(L);
+  struct ux_sem_set *s = ux_sem_set_new(L);
   init.lock = &s->lock_fd;
   int id = ux_sysv_sem_init(L, &init, &err);
   if (id < 0) return ux_sysv_fail_key(L, err, "semget", key);
-  set_open(s, id, key, o.sysv.temporary && init.is_new);
+  ux_sem_set_open(s, id, key, o.sysv.temporary && init.is_new);
   s->undo = o.undo;
   lua_pushboolean(L, init.is_new);
   return 2;
@@ -488,14 +399,14 @@ static int l_from_id(lua_State *L) {
   int id = ux_sysv_check_id(L, 1);
   ux_check_options(L, 2, from_id_schema, &o);
   struct semid_ds ds = {.sem_otime = 0};
-  struct ux_sem_set *s = new_set(L);
-  int err = stat_any(id, &ds);
+  struct ux_sem_set *s = ux_sem_set_new(L);
+  int err = ux_sem_set_stat(id, &ds);
   if (err != 0 && err != EACCES) return ux_sysv_fail(L, err, "semctl", id);
   key_t key = IPC_PRIVATE;
 #ifdef __linux__
   if (err == 0) key = ds.sem_perm.__key;
 #endif
-  set_open(s, id, key, false);
+  ux_sem_set_open(s, id, key, false);
   s->undo = o.undo;
   return 1;
 }
@@ -509,6 +420,7 @@ static const luaL_Reg functions[] = {
 int ux_open_sysv_sem(lua_State *L) {
   ux_sem_open_lock(L);
   ux_class_open(L, &ux_sem_set_class);
+  luaL_setfuncs(L, methods, 0);
   luaL_setfuncs(L, ux_sem_op_methods, 0);
   luaL_newlib(L, functions);
   lua_insert(L, -2);

@@ -25,6 +25,20 @@ struct ux_sem_set *ux_check_sem_set(lua_State *L);
 unsigned short ux_check_sem_number(lua_State *L, int arg, int index,
                                    const struct ux_sem_set *s);
 
+/* IPC_STAT; on Linux also when the set may not be read: the owner may change
+   it all the same. 0 or an errno. */
+struct semid_ds;
+int ux_sem_set_stat(int id, struct semid_ds *ds);
+
+/* How many semaphores it has, looking if that could not be done before. 0 or
+   an errno. */
+int ux_sem_set_count(const struct ux_sem_set *s, int *count);
+
+/* Pushes a closed one; and opens it, once the set is there. */
+struct ux_sem_set *ux_sem_set_new(lua_State *L);
+void ux_sem_set_open(struct ux_sem_set *s, int id, key_t key,
+                     bool is_temporary);
+
 /* Makes the class of locks known to L. */
 void ux_sem_open_lock(lua_State *L);
 

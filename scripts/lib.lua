@@ -48,6 +48,30 @@ function lib.module_of(path)
   return stem
 end
 
+-- Depth first; `open` are the indices in `trail` of those we are inside of.
+local function visit(node, targets_of, walk)
+  local trail, open = walk.trail, walk.open
+  trail[#trail + 1] = node
+  if open[node] then
+    table.insert(walk.circles, table.move(trail, open[node], #trail, 1, {}))
+  elseif not walk.done[node] then
+    walk.done[node], open[node] = true, #trail
+    for _, target in ipairs(targets_of(node)) do
+      visit(target, targets_of, walk)
+    end
+    open[node] = nil
+  end
+  trail[#trail] = nil
+end
+
+--- The circles among what `targets_of` leads to, as lists that end with what
+-- they begin with. None when there is none, but not all when there are many.
+function lib.circles(nodes, targets_of)
+  local walk = {trail = {}, open = {}, done = {}, circles = {}}
+  for _, node in ipairs(nodes) do visit(node, targets_of, walk) end
+  return walk.circles
+end
+
 --- Seconds of the wall clock.
 function lib.now()
   return tonumber(lib.lines("date +%s.%N")[1])

@@ -59,20 +59,6 @@ void *ux_new(lua_State *L, const struct ux_class *class) {
   return o;
 }
 
-void ux_set_finalizer(lua_State *L, const char *name, lua_CFunction gc) {
-  if (luaL_getmetatable(L, name) == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, name);
-    lua_setfield(L, -2, "__name");
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushvalue(L, -1);
-    lua_setfield(L, LUA_REGISTRYINDEX, name);
-  }
-  lua_setmetatable(L, -2);
-}
-
 /* ---- methods that every class has -------------------------------------- */
 
 static struct ux_object *check_any(lua_State *L) {
@@ -212,7 +198,7 @@ void ux_class_open(lua_State *L, const struct ux_class *class) {
   lua_setfield(L, -3, "__index");
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "methods");
-  set_methods(L, class->methods);
+  if (class->methods != NULL) set_methods(L, class->methods);
   lua_insert(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, class);
 }

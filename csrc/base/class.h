@@ -25,7 +25,7 @@ struct ux_class {
   const char *name; /* as error messages call it: "stream" */
   size_t size;
   int uservalues;
-  const luaL_Reg *methods;
+  const luaL_Reg *methods; /* NULL when all are added to the table */
   /* Serves close, __close and __gc: idempotent, returns what close does. */
   lua_CFunction close;
   /* Pushes what tostring says of an open object: "pipe stream fd=3". */
@@ -55,11 +55,6 @@ void *ux_check_open(lua_State *L, int arg, const struct ux_class *class);
 
 /* Any object of ours, or NULL. */
 struct ux_object *ux_test_any(lua_State *L, int arg);
-
-/* Gives the userdata at the top of the stack, which no Lua code will see, a
-   finalizer. It is set for all of this name, or for none: short of memory
-   nothing half made stays behind. */
-void ux_set_finalizer(lua_State *L, const char *name, lua_CFunction gc);
 
 /* Raises "attempt to use a closed stream". */
 int ux_closed_error(lua_State *L, const struct ux_class *class);

@@ -1,6 +1,7 @@
 #include "base/handlers.h"
 
 #include "base/constants.h"
+#include "base/finalizer.h"
 #include "base/notes.h"
 #include "base/siginfo.h"
 
@@ -70,10 +71,7 @@ static struct handlers *new_handlers(lua_State *L) {
   sigemptyset(&h->deferred);
   lua_newtable(L);
   lua_setiuservalue(L, -2, 1);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, l_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  ux_set_finalizer(L, "unixipc handlers", l_gc);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &handlers_key);
   return h;
 }
