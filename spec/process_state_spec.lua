@@ -45,8 +45,8 @@ describe("Process:wait_change", function()
       finish(child)
     end)
 
-  it("LTP:waitid01 LTP:waitid11 LTP:wait401 tells how it ended, as often as it is asked",
-    function()
+  it("LTP:waitid01 LTP:waitid11 LTP:wait401 tells how it ended, as often as it "
+    .. "is asked", function()
       local child = new_child()
       child.stdin:close()
       assert.same({"exit", 7}, {child:wait_change(WAIT)})
@@ -100,18 +100,19 @@ describe("Process:wait_change", function()
   it("runs handlers, which may ask too", function()
     local child = new_child()
     local seen
-    local handler <close> = signals.handle("SIGUSR1", function()
+    local me = process.pid()
+    signals.with_handler("SIGUSR1", function()
       child:kill "SIGSTOP"
       seen = table.pack(child:wait_change(WAIT))
       child:kill "SIGCONT"
+    end, function()
+      local sender <close> = signals.when_asleep(function()
+        signal.send(me, "SIGUSR1")
+      end)
+      assert.same({"continued", "SIGCONT"}, {child:wait_change(WAIT)})
+      sender:wait(WAIT)
     end)
-    local me = process.pid()
-    local sender <close> = signals.when_asleep(function()
-      signal.send(me, "SIGUSR1")
-    end)
-    assert.same({"continued", "SIGCONT"}, {child:wait_change(WAIT)})
     assert.same({n = 2, "stopped", "SIGSTOP"}, seen)
-    sender:wait(WAIT)
     finish(child)
   end)
 
