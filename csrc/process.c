@@ -17,6 +17,7 @@ its number; `child.stdin`, `child.stdout` and `child.stderr`, a Stream each if
 #include "lib/clock.h"
 #include "lib/spawn.h"
 #include "process_plan.h"
+#include "process_self.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -36,7 +37,8 @@ struct process {
   int pidfd;       /* -1 where the system has none */
   bool is_watched; /* opened by its number: its status is not ours to take */
   bool is_reaped;
-  siginfo_t status; /* once reaped */
+  int status; /* once reaped, as is the next */
+  struct rusage usage;
 };
 
 /* User values. */
@@ -80,31 +82,58 @@ static int send_signal(const struct process *p, int sig) {
 
 /* ---- reaping ----------------------------------------------------------- */
 
-/* EAGAIN: it is still running. */
-static int try_reap(struct process *p) {
-  siginfo_t status = {.si_pid = 0};
+/* What is waited for besides the end. */
+enum changes {
+  END_ONLY = 0,
+  ANY_CHANGE = WUNTRACED | WCONTINUED,
+};
+
+/* Takes what there is to tell of the child; EAGAIN: nothing. Its end is told
+   again. */
+static int try_take(struct process *p, enum changes changes, int *status) {
+  struct rusage usage;
+  *status = p->status;
   if (p->is_reaped) return 0;
   if (p->is_watched) return ECHILD;
-  if (waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOHANG) != 0)
-    return errno;
-  if (status.si_pid == 0) return EAGAIN;
-  p->status = status;
+  pid_t pid = wait4(p->pid, status, WNOHANG | (int)changes, &usage);
+  if (pid <= 0) return pid == 0 ? EAGAIN : errno;
+  if (WIFSTOPPED(*status) || WIFCONTINUED(*status)) return 0;
+  p->status = *status;
+  p->usage = usage;
   p->is_reaped = true;
   return 0;
 }
 
-/* Sleeps until the child ends, without a pidfd. It is not taken yet. */
-static int wait_exit(void *arg) {
-  const struct process *p = arg;
-  siginfo_t status;
-  return waitid(P_PID, (id_t)p->pid, &status, WEXITED | WNOWAIT) == 0 ? 0
-                                                                      : errno;
+static int try_reap(struct process *p) {
+  int status;
+  return try_take(p, END_ONLY, &status);
 }
 
-static int wait_for_exit(lua_State *L, struct process *p,
-                         struct ux_deadline *deadline) {
+/* Sleep until there is something to tell, without a pidfd. It is not taken
+   yet. */
+static int sleep_until(pid_t pid, int changes) {
+  siginfo_t info;
+  int failed = waitid(P_PID, (id_t)pid, &info, changes | WNOWAIT);
+  return failed ? errno : 0;
+}
+
+static int sleep_until_end(void *arg) {
+  const struct process *p = arg;
+  return sleep_until(p->pid, WEXITED);
+}
+
+static int sleep_until_change(void *arg) {
+  const struct process *p = arg;
+  return sleep_until(p->pid, WEXITED | WSTOPPED | WCONTINUED);
+}
+
+/* A pidfd tells of the end alone. */
+static int wait_for(lua_State *L, struct process *p, enum changes changes,
+                    struct ux_deadline *deadline) {
   if (deadline->left == 0) return ETIMEDOUT;
-  if (p->pidfd < 0) return ux_wait_call(L, wait_exit, p, deadline);
+  if (changes == ANY_CHANGE)
+    return ux_wait_call(L, sleep_until_change, p, deadline);
+  if (p->pidfd < 0) return ux_wait_call(L, sleep_until_end, p, deadline);
   return ux_wait_fd(L, p->pidfd, POLLIN, deadline);
 }
 
@@ -180,20 +209,16 @@ static int l_close(lua_State *L) {
   return 1;
 }
 
-static bool is_exit(const struct process *p) {
-  return p->status.si_code == CLD_EXITED;
-}
-
 static void describe(lua_State *L, const void *self) {
   const struct process *p = self;
   const char *name = name_of(L, 1);
   lua_pushfstring(
     L, "process pid=%d%s%s", (int)p->pid, name ? " " : "", name ? name : "");
   if (!p->is_reaped) return;
-  if (is_exit(p))
-    lua_pushfstring(L, " (exit %d)", p->status.si_status);
+  if (WIFEXITED(p->status))
+    lua_pushfstring(L, " (exit %d)", WEXITSTATUS(p->status));
   else {
-    ux_push_signal(L, p->status.si_status);
+    ux_push_signal(L, WTERMSIG(p->status));
     lua_pushfstring(L, " (%s)", lua_tostring(L, -1));
     lua_remove(L, -2);
   }
@@ -228,17 +253,37 @@ static int l_index(lua_State *L) {
 
 /* ---- methods ----------------------------------------------------------- */
 
-static int push_status(lua_State *L, const struct process *p) {
-  lua_pushstring(L, is_exit(p) ? "exit" : "signal");
-  if (is_exit(p))
-    lua_pushinteger(L, p->status.si_status);
-  else
-    ux_push_signal(L, p->status.si_status);
+static int push_signal(lua_State *L, const char *how, int sig) {
+  lua_pushstring(L, how);
+  ux_push_signal(L, sig);
   return 2;
 }
 
+static int push_status(lua_State *L, int status) {
+  if (WIFSTOPPED(status)) return push_signal(L, "stopped", WSTOPSIG(status));
+  if (WIFCONTINUED(status)) return push_signal(L, "continued", SIGCONT);
+  if (!WIFEXITED(status)) return push_signal(L, "signal", WTERMSIG(status));
+  lua_pushliteral(L, "exit");
+  lua_pushinteger(L, WEXITSTATUS(status));
+  return 2;
+}
+
+static int wait_and_push(lua_State *L, enum changes changes) {
+  struct process *p = check_process(L);
+  struct ux_deadline deadline = ux_check_deadline(L, 2);
+  int err, status;
+  while ((err = try_take(p, changes, &status)) == EAGAIN) {
+    err = wait_for(L, p, changes, &deadline);
+    if (err != 0 && err != EINTR) break;
+    if (!p->head.open) return ux_closed_error(L, &process_class);
+  }
+  if (err == 0) return push_status(L, status);
+  return ux_fail(L, err, "wait4", name_of(L, 1));
+}
+
 /***
-Waits until the child has ended. Asked again it says the same.
+Waits until the child has ended; that it is stopped meanwhile does not matter.
+Asked again it says the same.
 @function Process:wait
 @tparam[opt] number timeout seconds
 @treturn[1] string `"exit"`
@@ -250,19 +295,53 @@ Waits until the child has ended. Asked again it says the same.
 @treturn[3] integer errno: ETIMEDOUT, ECHILD (another process's child, or
 opened by its number: only a poller waits for that; or its status was taken by
 somebody else)
-@see waitid(2)
+@see wait4(2)
 */
 static int l_wait(lua_State *L) {
+  return wait_and_push(L, END_ONLY);
+}
+
+/***
+Waits until the child is stopped, goes on or ends, and tells each stop and each
+going on once. One that was over before anybody asked is not told: of a child
+that was stopped and goes on, only that it goes on.
+@function Process:wait_change
+@tparam[opt] number timeout seconds
+@treturn[1] string `"stopped"`
+@treturn[1] string the name of the signal that stopped it: `"SIGTSTP"`
+@treturn[2] string `"continued"`
+@treturn[2] string `"SIGCONT"`
+@treturn[3] string `"exit"` or `"signal"`, as `wait` says it, also when asked
+again
+@treturn[3] integer|string
+@treturn[4] nil
+@treturn[4] string message
+@treturn[4] integer errno: ETIMEDOUT, ECHILD (as of `wait`)
+@see Process:wait
+@see wait4(2)
+*/
+static int l_wait_change(lua_State *L) {
+  return wait_and_push(L, ANY_CHANGE);
+}
+
+/***
+What the child used, once it has ended, with the children it waited for: a table
+as `process.usage` gives it. At its start a child has the memory of its parent,
+so `max_resident` is no less than what that had then.
+@function Process:usage
+@treturn[1] table
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: EAGAIN (it is running), ECHILD (as of `wait`)
+@see usage
+@see wait4(2)
+*/
+static int l_usage(lua_State *L) {
   struct process *p = check_process(L);
-  struct ux_deadline deadline = ux_check_deadline(L, 2);
-  int err;
-  while ((err = try_reap(p)) == EAGAIN) {
-    err = wait_for_exit(L, p, &deadline);
-    if (err != 0 && err != EINTR) break;
-    if (!p->head.open) return ux_closed_error(L, &process_class);
-  }
-  if (err == 0) return push_status(L, p);
-  return ux_fail(L, err, "waitid", name_of(L, 1));
+  int err = try_reap(p);
+  if (err == EAGAIN) return ux_fail_words(L, err, "usage", "it is running");
+  if (err != 0) return ux_fail(L, err, "wait4", name_of(L, 1));
+  return ux_push_usage(L, &p->usage);
 }
 
 /***
@@ -305,6 +384,8 @@ static int l_is_alive(lua_State *L) {
 
 static const luaL_Reg methods[] = {
   {"wait", l_wait},
+  {"wait_change", l_wait_change},
+  {"usage", l_usage},
   {"kill", l_kill},
   {"is_alive", l_is_alive},
   {"__index", l_index},
@@ -477,125 +558,7 @@ static int l_open(lua_State *L) {
   return 1;
 }
 
-/* ---- who we are -------------------------------------------------------- */
-
-static int push_id(lua_State *L, long id, const char *call) {
-  if (id < 0) return ux_fail(L, errno, call, NULL);
-  lua_pushinteger(L, id);
-  return 1;
-}
-
-/***
-The number of this process.
-@function pid
-@treturn integer
-@see getpid(2)
-*/
-static int l_pid(lua_State *L) {
-  return push_id(L, ux_process_id(), "getpid");
-}
-
-/***
-The number of the parent; 1 or that of a reaper when it has ended.
-@function parent
-@treturn integer
-@see getppid(2)
-*/
-static int l_parent(lua_State *L) {
-  return push_id(L, getppid(), "getppid");
-}
-
-/***
-All ids of this process: `pid`, `parent`, `group`, `session`, `uid`, `gid`,
-`euid`, `egid`.
-@function ids
-@treturn table
-@see credentials(7)
-*/
-static int l_ids(lua_State *L) {
-  const struct {
-    const char *name;
-    long id;
-  } ids[] = {
-    {"pid", getpid()},
-    {"parent", getppid()},
-    {"group", getpgrp()},
-    {"session", getsid(0)},
-    {"uid", getuid()},
-    {"gid", getgid()},
-    {"euid", geteuid()},
-    {"egid", getegid()},
-  };
-  lua_newtable(L);
-  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
-    lua_pushinteger(L, ids[i].id);
-    lua_setfield(L, -2, ids[i].name);
-  }
-  return 1;
-}
-
-static pid_t opt_pid(lua_State *L, int arg) {
-  lua_Integer n = luaL_optinteger(L, arg, 0);
-  luaL_argcheck(L, n >= 0 && n <= INT32_MAX, arg, "no process number");
-  return (pid_t)n;
-}
-
-/***
-The process group of a process.
-@function group
-@tparam[opt] integer pid this process when left out
-@treturn[1] integer
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: ESRCH
-@see getpgid(2)
-*/
-static int l_group(lua_State *L) {
-  return push_id(L, getpgid(opt_pid(L, 1)), "getpgid");
-}
-
-/***
-Puts a process into a process group.
-@function set_group
-@tparam[opt] integer pid this process when left out
-@tparam[opt] integer group a new one of its own when left out
-@treturn[1] boolean true
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: EACCES (a child that has called exec), EPERM, ESRCH
-@see setpgid(2)
-*/
-static int l_set_group(lua_State *L) {
-  int failed = setpgid(opt_pid(L, 1), opt_pid(L, 2)) != 0;
-  return ux_result(L, failed ? errno : 0, "setpgid", NULL);
-}
-
-/***
-The session of a process.
-@function session
-@tparam[opt] integer pid this process when left out
-@treturn[1] integer
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: ESRCH, EPERM
-@see getsid(2)
-*/
-static int l_session(lua_State *L) {
-  return push_id(L, getsid(opt_pid(L, 1)), "getsid");
-}
-
-/***
-Makes this process the leader of a new session.
-@function new_session
-@treturn[1] integer the session
-@treturn[2] nil
-@treturn[2] string message
-@treturn[2] integer errno: EPERM (it leads a process group)
-@see setsid(2)
-*/
-static int l_new_session(lua_State *L) {
-  return push_id(L, setsid(), "setsid");
-}
+/* ---- here and now ------------------------------------------------------ */
 
 /***
 Sleeps; signal handlers run meanwhile.
@@ -639,13 +602,6 @@ static const luaL_Reg functions[] = {
   {"fork", l_fork},
   {"spawn", l_spawn},
   {"open", l_open},
-  {"pid", l_pid},
-  {"parent", l_parent},
-  {"ids", l_ids},
-  {"group", l_group},
-  {"set_group", l_set_group},
-  {"session", l_session},
-  {"new_session", l_new_session},
   {"sleep", l_sleep},
   {"now", l_now},
   {"exit", l_exit},
@@ -655,6 +611,7 @@ static const luaL_Reg functions[] = {
 int ux_open_process(lua_State *L) {
   ux_stream_open(L);
   luaL_newlib(L, functions);
+  luaL_setfuncs(L, ux_process_self_functions, 0);
   ux_class_open(L, &process_class);
   lua_setfield(L, -2, "Process");
   return 1;

@@ -52,10 +52,15 @@ static int lock(lua_State *L, struct ux_sync *o, int timeout_arg) {
   return ux_sync_result(L, err, "mutex lock");
 }
 
-static int unlock(lua_State *L, struct ux_sync *o) {
+static int unlock_mutex(struct ux_sync *o) {
   int err = ux_mutex_unlock(o->at);
+  if (err == 0) ux_sync_set_held(o, UX_SYNC_FREE);
+  return err;
+}
+
+static int unlock(lua_State *L, struct ux_sync *o) {
+  int err = unlock_mutex(o);
   if (err != 0) return ux_sync_result(L, err, "mutex unlock");
-  ux_sync_set_held(o, UX_SYNC_FREE);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -88,6 +93,31 @@ Lets the mutex go.
 */
 static int l_unlock(lua_State *L) {
   return unlock(L, check_mutex(L));
+}
+
+/***
+Takes the mutex for a block, however that ends, by an error too:
+
+    local guard <close>, recovered = assert(mutex:guard(2.5))
+
+In a block that `"recovered"` it, call `consistent` when what it guards is good:
+an error before that leaves it unlocked for nobody (ENOTRECOVERABLE).
+@function Mutex:guard
+@tparam[opt] number timeout seconds
+@treturn[1] Guard
+@treturn[1] string|nil `"recovered"` when its owner died
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `lock`
+@see Mutex:lock
+@see Guard:close
+*/
+static int l_guard(lua_State *L) {
+  struct ux_sync *o = check_mutex(L);
+  struct ux_deadline deadline = ux_check_deadline(L, 2);
+  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_mutex);
+  int err = ux_sync_lock_mutex(L, o, &deadline);
+  return ux_sync_guard_result(L, g, err, "mutex lock");
 }
 
 /***
@@ -141,6 +171,7 @@ static int l_mutex_bind(lua_State *L) {
 static const luaL_Reg mutex_methods[] = {
   {"lock", l_lock},
   {"unlock", l_unlock},
+  {"guard", l_guard},
   {"consistent", l_consistent},
   {"bind", l_mutex_bind},
   {NULL, NULL},
@@ -454,5 +485,6 @@ int ux_open_sync(lua_State *L) {
   ux_class_open(L, &once_class);
   lua_pop(L, 3);
   ux_sync_open_many(L);
+  ux_sync_open_guard(L);
   return 1;
 }

@@ -48,6 +48,20 @@ static int sleep_to_read(void *arg) {
   return ux_rwlock_slot_sleep(w->o->at, w->o->slot, 0);
 }
 
+static int lock_to_read(lua_State *L, struct ux_sync *o,
+                        struct ux_deadline *deadline) {
+  struct ux_sync_wait w = {
+    .o = o,
+    .deadline = deadline,
+    .attempt = attempt_read,
+    .sleep = sleep_to_read,
+  };
+  w.err = attempt_read(&w);
+  int err = ux_sync_wait(L, &w);
+  if (ux_sync_is_taken(err)) ux_sync_set_held(o, UX_SYNC_READING);
+  return err;
+}
+
 /***
 Lets this process read, together with others. Waits while somebody writes or
 waits to write.
@@ -63,16 +77,7 @@ to make its work good
 static int l_read_lock(lua_State *L) {
   struct ux_sync *o = check_rwlock(L);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  struct ux_sync_wait w = {
-    .o = o,
-    .deadline = &deadline,
-    .attempt = attempt_read,
-    .sleep = sleep_to_read,
-  };
-  w.err = attempt_read(&w);
-  int err = ux_sync_wait(L, &w);
-  if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_READING);
-  return ux_sync_result(L, err, "rwlock read_lock");
+  return ux_sync_result(L, lock_to_read(L, o, &deadline), "rwlock read_lock");
 }
 
 static int attempt_gate(struct ux_sync_wait *w) {
@@ -108,10 +113,24 @@ static int write_behind_gate(lua_State *L, struct ux_sync *o,
   ux_sync_set_held(o, UX_SYNC_WAITING);
   w.err = attempt_write(&w);
   bool is_well = ux_sync_try_wait(L, &w);
-  bool is_in = is_well && (w.err == 0 || w.err == EOWNERDEAD);
+  bool is_in = is_well && ux_sync_is_taken(w.err);
   if (!is_in) ux_rwlock_leave(o->at);
   ux_sync_set_held(o, is_in ? UX_SYNC_WRITING : UX_SYNC_FREE);
   return is_well ? w.err : lua_error(L);
+}
+
+static int lock_to_write(lua_State *L, struct ux_sync *o,
+                         struct ux_deadline *deadline) {
+  struct ux_sync_wait w = {
+    .o = o,
+    .deadline = deadline,
+    .attempt = attempt_gate,
+    .sleep = sleep_at_gate,
+  };
+  bool is_mine = ux_sync_held_by_us(o) != UX_SYNC_FREE;
+  w.err = is_mine ? EDEADLK : attempt_gate(&w);
+  int err = ux_sync_wait(L, &w);
+  return err == 0 ? write_behind_gate(L, o, deadline) : err;
 }
 
 /***
@@ -128,17 +147,8 @@ come to read after it wait.
 static int l_write_lock(lua_State *L) {
   struct ux_sync *o = check_rwlock(L);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
-  struct ux_sync_wait w = {
-    .o = o,
-    .deadline = &deadline,
-    .attempt = attempt_gate,
-    .sleep = sleep_at_gate,
-  };
-  bool is_mine = ux_sync_held_by_us(o) != UX_SYNC_FREE;
-  w.err = is_mine ? EDEADLK : attempt_gate(&w);
-  int err = ux_sync_wait(L, &w);
-  if (err == 0) err = write_behind_gate(L, o, &deadline);
-  return ux_sync_result(L, err, "rwlock write_lock");
+  return ux_sync_result(
+    L, lock_to_write(L, o, &deadline), "rwlock write_lock");
 }
 
 static int unlock_rwlock(struct ux_sync *o) {
@@ -166,6 +176,46 @@ static int l_unlock(lua_State *L) {
 }
 
 /***
+Lets this process read for a block, however that ends.
+@function RWLock:read_guard
+@tparam[opt] number timeout seconds
+@treturn[1] Guard
+@treturn[1] string|nil `"recovered"`, as `read_lock`
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `read_lock`
+@see RWLock:read_lock
+@see Guard:close
+*/
+static int l_read_guard(lua_State *L) {
+  struct ux_sync *o = check_rwlock(L);
+  struct ux_deadline deadline = ux_check_deadline(L, 2);
+  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_rwlock);
+  int err = lock_to_read(L, o, &deadline);
+  return ux_sync_guard_result(L, g, err, "rwlock read_lock");
+}
+
+/***
+Lets this process write for a block, however that ends.
+@function RWLock:write_guard
+@tparam[opt] number timeout seconds
+@treturn[1] Guard
+@treturn[1] string|nil `"recovered"`, as `write_lock`
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer errno: as `write_lock`
+@see RWLock:write_lock
+@see Guard:close
+*/
+static int l_write_guard(lua_State *L) {
+  struct ux_sync *o = check_rwlock(L);
+  struct ux_deadline deadline = ux_check_deadline(L, 2);
+  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_rwlock);
+  int err = lock_to_write(L, o, &deadline);
+  return ux_sync_guard_result(L, g, err, "rwlock write_lock");
+}
+
+/***
 Lets it go if this process has it. Also what `<close>` and the collector do.
 @function RWLock:close
 @treturn boolean true
@@ -184,6 +234,8 @@ static const luaL_Reg rwlock_methods[] = {
   {"read_lock", l_read_lock},
   {"write_lock", l_write_lock},
   {"unlock", l_unlock},
+  {"read_guard", l_read_guard},
+  {"write_guard", l_write_guard},
   {NULL, NULL},
 };
 
@@ -258,12 +310,15 @@ static int l_condition_wait(lua_State *L) {
     .ticket = ux_condition_prepare(o->at),
     .err = EAGAIN,
   };
+  uint64_t guard = mutex->guard;
   int err = ux_mutex_unlock(mutex->at);
   if (err != 0) return ux_sync_result(L, err, "condition wait");
   ux_sync_set_held(mutex, UX_SYNC_FREE);
   bool is_well = ux_sync_try_wait(L, &w);
-  if (ux_region_is_open(mutex->region)) /* a handler may have closed it */
+  if (ux_region_is_open(mutex->region)) { /* a handler may have closed it */
     err = ux_sync_lock_mutex(L, mutex, &forever);
+    if (ux_sync_is_taken(err)) mutex->guard = guard;
+  }
   if (!is_well) return lua_error(L);
   if (err == 0 || (err == EOWNERDEAD && w.err != 0)) err = w.err;
   return ux_sync_result(L, err, "condition wait");

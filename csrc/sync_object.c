@@ -146,7 +146,7 @@ int ux_sync_lock_mutex(lua_State *L, struct ux_sync *o,
   ux_sync_check_usable(L, o);
   w.err = ux_mutex_try_first(o->at);
   int err = ux_sync_wait(L, &w);
-  if (err == 0 || err == EOWNERDEAD) ux_sync_set_held(o, UX_SYNC_WRITING);
+  if (ux_sync_is_taken(err)) ux_sync_set_held(o, UX_SYNC_WRITING);
   return err;
 }
 

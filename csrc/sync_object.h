@@ -9,6 +9,8 @@
 #include "lib/psync.h"
 #include "region.h"
 
+#include <errno.h>
+
 /* WAITING: has something while it waits for more, as the gate of a rwlock. */
 enum ux_sync_held {
   UX_SYNC_FREE,
@@ -24,7 +26,9 @@ struct ux_sync {
   uint32_t count;           /* as psync has it; our own copy */
   uint32_t slot;            /* of a reader */
   enum ux_sync_held held;
-  pid_t holder; /* the process that `held` is true of */
+  pid_t holder;    /* the process that `held` is true of */
+  uint64_t guard;  /* the number of the guard that has it; 0: none */
+  uint64_t guards; /* how many there have been */
 };
 
 struct ux_sync_options {
@@ -70,6 +74,7 @@ static inline void ux_sync_set_held(struct ux_sync *o,
   bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
   o->held = held;
   o->holder = me;
+  o->guard = 0;
   if (was_held == (held != UX_SYNC_FREE)) return;
   struct ux_region *root = o->region->root;
   if (was_held)
@@ -110,6 +115,24 @@ bool ux_sync_try_wait(lua_State *L, struct ux_sync_wait *w);
 
 /* true; true and "recovered" for EOWNERDEAD; or nil, message, errno. */
 int ux_sync_result(lua_State *L, int err, const char *what);
+
+/* Is it ours after this? */
+static inline bool ux_sync_is_taken(int err) {
+  return err == 0 || err == EOWNERDEAD;
+}
+
+/* ---- guards: what lets a lock go at the end of a block */
+
+/* Pushes a closed one for the object at arg 1. */
+struct ux_sync_guard *ux_sync_guard_new(lua_State *L,
+                                        int (*unlock)(struct ux_sync *o));
+
+/* Returns the guard at the top of the stack, and "recovered" for EOWNERDEAD;
+   or nil, message, errno. Call it right after the lock was taken, or not. */
+int ux_sync_guard_result(lua_State *L, struct ux_sync_guard *g, int err,
+                         const char *what);
+
+void ux_sync_open_guard(lua_State *L);
 
 extern const struct ux_class ux_sync_mutex_class;
 

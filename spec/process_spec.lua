@@ -123,7 +123,7 @@ describe("Process:wait", function()
       print(child:is_alive())
       print(select(3, child:kill(0)))
     ]]
-    assert.equal("waitid: No child processes\n10\n10\nfalse\n3\n", result.out)
+    assert.equal("wait4: No child processes\n10\n10\nfalse\n3\n", result.out)
   end)
 
   it("refuses a timeout that makes no sense", function()

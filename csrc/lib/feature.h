@@ -12,6 +12,13 @@
 #define UX_HAVE_EPOLL 1
 #define UX_HAVE_RWF 1          /* preadv2 / pwritev2 with flags */
 #define UX_HAVE_THREAD_TIMER 1 /* SIGEV_THREAD_ID */
+#define UX_HAVE_PDEATHSIG 1    /* prctl tells of the parent's end */
+#endif
+
+#ifdef __APPLE__
+#define UX_MAXRSS_UNIT 1 /* bytes of ru_maxrss */
+#else
+#define UX_MAXRSS_UNIT 1024
 #endif
 
 #endif

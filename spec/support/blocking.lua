@@ -132,6 +132,12 @@ end, function(child, timeout)
   return child:wait(timeout)
 end)
 
+makers["Process:wait_change"] = waiting(function(argv, stdin)
+  return assert(process.spawn(argv, {stdin = stdin, stdout = "null"}))
+end, function(child, timeout)
+  return child:wait_change(timeout)
+end)
+
 makers["Process:communicate"] = waiting(function(argv, stdin)
   return assert(process.spawn(argv, {stdin = stdin, stdout = "pipe"}))
 end, function(child, timeout)

@@ -146,6 +146,12 @@ makers["sync RWLock:read_lock"] = of("rwlock", "read_lock", "write_lock")
 makers["sync RWLock:write_lock, read"] =
   of("rwlock", "write_lock", "read_lock")
 
+makers["sync Mutex:guard"] = of("mutex", "guard", "lock")
+makers["sync RWLock:read_guard"] =
+  of("rwlock", "read_guard", "write_lock")
+makers["sync RWLock:write_guard"] =
+  of("rwlock", "write_guard", "read_lock")
+
 makers["sync Once:call"] = function()
   local once = assert(ipc.sync.once())
   local r, w = assert(ipc.pipe.open())
