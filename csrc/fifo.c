@@ -175,7 +175,7 @@ static int l_open(lua_State *L) {
   static const char *const ways[] = {"r", "w", "rw", NULL};
   struct options o = {.mode = UX_DEFAULT_MODE};
   const char *path = ux_check_cstring(L, 1);
-  enum way way = (enum way)luaL_checkoption(L, 2, "r", ways);
+  enum way way = (enum way)ux_check_word(L, 2, "r", ways);
   ux_check_options(L, 3, open_schema, &o);
   struct ux_deadline deadline = ux_check_deadline(L, 4);
   struct stat st;

@@ -417,7 +417,7 @@ static int l_ofd(lua_State *L) {
 static short check_type(lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg)) return F_WRLCK;
   static const char *const words[] = {"exclusive", "shared", NULL};
-  return luaL_checkoption(L, arg, NULL, words) == 0 ? F_WRLCK : F_RDLCK;
+  return ux_check_word(L, arg, NULL, words) == 0 ? F_WRLCK : F_RDLCK;
 }
 
 /* A range at arg and arg + 1, from the beginning of the file. */

@@ -252,7 +252,7 @@ static int l_sync(lua_State *L) {
   static const int flags[] = {MS_SYNC, MS_ASYNC, MS_SYNC | MS_INVALIDATE};
   struct ux_region *r = ux_check_region(L, 1);
   struct range p = check_pages(L, r, 2);
-  int how = luaL_checkoption(L, 4, "wait", words);
+  int how = ux_check_word(L, 4, "wait", words);
   return result(L, msync(p.start, p.length, flags[how]), "msync");
 }
 
@@ -273,7 +273,7 @@ static int l_protect(lua_State *L) {
   static const int bits[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE};
   struct ux_region *r = ux_check_region(L, 1);
   check_has_pages(L, r);
-  int how = luaL_checkoption(L, 2, NULL, words);
+  int how = ux_check_word(L, 2, NULL, words);
   luaL_argcheck(L, r->root == r, 1, "a view cannot be changed apart");
   if (ux_region_is_pinned(r) && !(bits[how] & PROT_WRITE))
     return ux_fail(L, EBUSY, "mprotect", NULL); /* it could not be let go */
@@ -343,7 +343,7 @@ static int l_advise(lua_State *L) {
 #endif
   };
   struct ux_region *r = ux_check_region(L, 1);
-  int how = luaL_checkoption(L, 2, NULL, words);
+  int how = ux_check_word(L, 2, NULL, words);
   struct range p = check_pages(L, r, 3);
   if (advice[how] < 0) return ux_fail(L, ENOTSUP, "madvise", NULL);
   return result(L, madvise(p.start, p.length, advice[how]), "madvise");

@@ -10,6 +10,7 @@ and `e`, an error.
 */
 #include "base/error.h"
 #include "base/modules.h"
+#include "base/options.h"
 #include "base/wait.h"
 #include "poll_entry.h"
 #include "poll_poller.h"
@@ -121,7 +122,7 @@ static int l_wait(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   struct ux_deadline deadline = ux_check_deadline(L, 2);
   struct ux_deadline at_once = {.left = 0};
-  struct poll_list list = {.count = luaL_len(L, 1)};
+  struct poll_list list = {.count = ux_check_list(L, 1, 1)};
   luaL_argcheck(L, list.count <= INT_MAX / 16, 1, "too many objects");
   lua_settop(L, 2);
   new_list(L, &list);

@@ -381,7 +381,7 @@ static int l_seal(lua_State *L) {
   const struct shm *s = check_shm(L);
   int bits = 0, err = ENOTSUP;
   for (int arg = 2; arg <= lua_gettop(L); arg++)
-    bits |= seal_bits[luaL_checkoption(L, arg, NULL, seal_words)];
+    bits |= seal_bits[ux_check_word(L, arg, NULL, seal_words)];
 #ifdef F_ADD_SEALS
   err = fcntl(s->fd, F_ADD_SEALS, bits) == 0 ? 0 : errno;
 #endif

@@ -352,11 +352,14 @@ static int add_stdio(lua_State *L, struct plan *p, int arg, int index, int to,
     return 0;
   }
   if (strcmp(word, "pipe") != 0)
-    bad_option(
-      L,
-      arg,
-      name,
-      lua_pushfstring(L, "unknown word '%s' (a path needs a '/')", word));
+    bad_option(L,
+               arg,
+               name,
+               lua_pushfstring(L,
+                               "unknown word '%s'; known: inherit, null, "
+                               "pipe, %sa path with a '/'",
+                               word,
+                               to == STDERR_FILENO ? "stdout, " : ""));
   int err = add_pipe(L, p, to);
   if (err == 0) lua_setfield(L, streams, name);
   return err;

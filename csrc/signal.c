@@ -67,9 +67,14 @@ static void check_handler(lua_State *L, int arg, struct ux_handler *h) {
   static const char *const words[] = {"default", "ignore", "original", NULL};
   static const enum ux_disposition dispositions[] = {
     UX_SIGNAL_DEFAULT, UX_SIGNAL_IGNORE, UX_SIGNAL_ORIGINAL};
-  h->disposition = lua_isfunction(L, arg)
-                     ? UX_SIGNAL_FUNCTION
-                     : dispositions[luaL_checkoption(L, arg, NULL, words)];
+  if (lua_isfunction(L, arg)) {
+    h->disposition = UX_SIGNAL_FUNCTION;
+  } else {
+    if (lua_type(L, arg) != LUA_TSTRING)
+      luaL_typeerror(
+        L, arg, "function, \"default\", \"ignore\" or \"original\"");
+    h->disposition = dispositions[ux_check_word(L, arg, NULL, words)];
+  }
 }
 
 static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
@@ -81,6 +86,11 @@ static void check_handle_options(lua_State *L, int arg, struct ux_handler *h) {
              (o.nowait ? SA_NOCLDWAIT : 0);
   sigemptyset(&h->mask);
   if (o.mask != 0) ux_check_signal_set(L, o.mask, arg, &h->mask);
+}
+
+static int fail_sigaction(lua_State *L, int err, int sig) {
+  ux_push_signal(L, sig);
+  return ux_fail(L, err, "sigaction", lua_tostring(L, -1));
 }
 
 /***
@@ -111,9 +121,8 @@ static int l_handle(lua_State *L) {
   check_handler(L, 2, &h);
   check_handle_options(L, 3, &h);
   int err = ux_handlers_push(L, sig);
-  if (err != 0) return ux_fail(L, err, "sigaction", NULL);
-  err = ux_handlers_set(L, sig, &h, 2);
-  if (err != 0) return ux_fail(L, err, "sigaction", NULL);
+  if (err == 0) err = ux_handlers_set(L, sig, &h, 2);
+  if (err != 0) return fail_sigaction(L, err, sig);
   ux_interrupt_open(L);
   return 1;
 }
@@ -129,8 +138,9 @@ What a signal does now.
 @see sigaction(2)
 */
 static int l_handler(lua_State *L) {
-  int err = ux_handlers_push(L, ux_check_signal(L, 1));
-  return err == 0 ? 1 : ux_fail(L, err, "sigaction", NULL);
+  int sig = ux_check_signal(L, 1);
+  int err = ux_handlers_push(L, sig);
+  return err == 0 ? 1 : fail_sigaction(L, err, sig);
 }
 
 /***

@@ -249,7 +249,7 @@ static int l_interval(lua_State *L) {
   static const char *const words[] = {"real", "virtual", "prof", NULL};
   static const int timers[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
   struct timer_options o = {0};
-  int which = timers[luaL_checkoption(L, 1, NULL, words)];
+  int which = timers[ux_check_word(L, 1, NULL, words)];
   luaL_checktype(L, 2, LUA_TTABLE);
   ux_check_options(L, 2, interval_schema, &o);
   return set_interval(L, which, check_times(L, 2, &o));

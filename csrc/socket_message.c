@@ -408,9 +408,9 @@ static bool is_shortened(const struct ux_object *o, const struct message *m) {
 /***
 Receives bytes and the descriptors that came with them, as objects of ours: a
 socket is a Listener, a Stream or a Packet again, a pipe a Stream, shared memory
-a Shm, anything else a Stream. All are close-on-exec. A stream never brings
-bytes from before a message with descriptors together with it, but may bring
-some from after it.
+a Shm, anything else a Stream. All are close-on-exec. A stream may bring bytes
+from before a message with descriptors together with it, in front of its own,
+but never any from after it, nor descriptors of two messages.
 @function Stream:receive_fds
 @tparam[opt] integer max bytes: 65536 of a stream at first, the limit of a
 Packet

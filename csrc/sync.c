@@ -457,7 +457,7 @@ static int l_size(lua_State *L) {
   static const char *const words[] = {
     "mutex", "rwlock", "semaphore", "condition", "barrier", "once", NULL};
   enum ux_psync_kind kind =
-    (enum ux_psync_kind)luaL_checkoption(L, 1, NULL, words);
+    (enum ux_psync_kind)ux_check_word(L, 1, NULL, words);
   lua_Integer n = luaL_optinteger(L, 2, 64);
   luaL_argcheck(L, n >= 1 && n <= MOST_SLOTS, 2, "1 to 4096 expected");
   size_t size = ux_psync_size(kind, (uint32_t)n);

@@ -386,7 +386,7 @@ Removes an object, whoever made it, as `ipcrm` does.
 static int l_remove(lua_State *L) {
   static const char *const words[] = {"msg", "sem", "shm", NULL};
   static const char *const calls[] = {"msgctl", "semctl", "shmctl"};
-  int kind = luaL_checkoption(L, 1, NULL, words);
+  int kind = ux_check_word(L, 1, NULL, words);
   int id = ux_sysv_check_id(L, 2);
   int err = ux_sysv_remove((enum ux_sysv_kind)kind, id);
   return ux_sysv_result(L, err, calls[kind], id);

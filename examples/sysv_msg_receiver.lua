@@ -4,7 +4,11 @@
 --   lua5.4 examples/sysv_msg_receiver.lua [path]              in one terminal
 --   lua5.4 examples/sysv_msg_sender.lua [path] word...        in another
 --
--- Both make the key of the same path. The type says whom a message is for:
+-- Both make the key of the same file, which the receiver makes and locks. The
+-- lock ends with it, also by kill -9: so who gets the lock is the only receiver,
+-- and what it finds under the key is left over.
+--
+-- The type says whom a message is for:
 --
 --   1     urgent, for the receiver
 --   2     for the receiver
@@ -17,7 +21,7 @@ local ipc = require "unixipc"
 
 local ORDINARY = 2 -- and 1, urgent
 
-local path = arg[1] or "/tmp"
+local path = arg[1] or "/tmp/unixipc.messages"
 io.stdout:setvbuf "line"
 
 local function answer(queue, request)
@@ -34,10 +38,14 @@ end
 ipc.signal.handle("SIGTERM", function() error("interrupted!", 0) end)
 
 local function serve()
+  local lock <close>, why = ipc.lock.flock(path, {create = true}, 0)
+  if not lock then error(path .. ": " .. why .. ". Is one running?", 0) end
   local key = assert(ipc.sysv.ftok(path, "q"))
+  local left_over = ipc.sysv_msg.get(key)
+  if left_over then assert(left_over:remove()) end
   -- "temporary": the queue goes when this process ends, also by an error.
   local queue <close> = assert(ipc.sysv_msg.get(key,
-    {create = true, exclusive = true, temporary = true}))
+    {create = true, temporary = true}))
   print("listening, " .. tostring(queue))
   repeat
     -- Below 0: the lowest type that there is, up to 2. So urgent ones first,

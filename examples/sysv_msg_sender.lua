@@ -7,11 +7,12 @@ local ipc = require "unixipc"
 local URGENT, ORDINARY = 1, 2
 local TIMEOUT = 5 -- seconds
 
-local path, words = arg[1] or "/tmp", {table.unpack(arg, 2)}
+local path, words = arg[1] or "/tmp/unixipc.messages", {table.unpack(arg, 2)}
 if #words == 0 then words = {"hello"} end
 
-local key = assert(ipc.sysv.ftok(path, "q"))
-local queue, message = ipc.sysv_msg.get(key)
+local key, message = ipc.sysv.ftok(path, "q")
+local queue
+if key then queue, message = ipc.sysv_msg.get(key) end
 if not queue then
   io.stderr:write(message, "\nIs the receiver running?\n")
   os.exit(1)

@@ -12,8 +12,9 @@ local Buffer = layout.struct {
 }
 
 io.stdout:setvbuf "line"
-local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "s"))
-local set, message = ipc.sysv_sem.get(key, 3)
+local key, message = ipc.sysv.ftok(arg[1] or "/tmp/unixipc.numbers", "s")
+local set
+if key then set, message = ipc.sysv_sem.get(key, 3) end
 if not set then
   io.stderr:write(message, "\nIs the producer running?\n")
   os.exit(1)

@@ -7,6 +7,10 @@
 --
 --   lua5.4 examples/sysv_sem_producer.lua [path] [count]    in one terminal
 --   lua5.4 examples/sysv_sem_consumer.lua [path]            in others
+--
+-- They make the key of the same file, which the producer makes and locks. The
+-- lock ends with it, also by kill -9: so who gets the lock is the only producer,
+-- and what it finds under the key is left over.
 local ipc = require "unixipc"
 local layout = ipc.layout
 
@@ -18,14 +22,24 @@ local Buffer = layout.struct {
   {"head", "int"}, {"tail", "int"}, {"places", "int", PLACES},
 }
 
-local path, count = arg[1] or "/tmp", tonumber(arg[2] or 10)
+local path = arg[1] or "/tmp/unixipc.numbers"
+local count = tonumber(arg[2] or 10)
 io.stdout:setvbuf "line"
 
 -- SIGTERM is an error, as Ctrl-C is: else nothing would be removed.
 ipc.signal.handle("SIGTERM", function() error("terminated", 0) end)
 
+local lock <close>, why = ipc.lock.flock(path, {create = true}, 0)
+if not lock then error(path .. ": " .. why .. ". Is one running?", 0) end
+
+-- The set goes first, which ends the consumers that wait.
 local key = assert(ipc.sysv.ftok(path, "s"))
-local options = {create = true, exclusive = true, temporary = true}
+for _, module in ipairs {ipc.sysv_sem, ipc.sysv_shm} do
+  local left_over = module.get(key)
+  if left_over then assert(left_over:remove()) end
+end
+
+local options = {create = true, temporary = true}
 local segment <close> =
   assert(ipc.sysv_shm.get(key, Buffer:size(), options))
 local region <close> = assert(segment:attach())

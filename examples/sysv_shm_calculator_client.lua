@@ -17,8 +17,9 @@ local TIMEOUT = 5 -- seconds
 local ERRORS = {"division by zero", "unknown operator", "overflow"}
 
 io.stdout:setvbuf "line"
-local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "c"))
-local set, message = ipc.sysv_sem.get(key, 3)
+local key, message = ipc.sysv.ftok(arg[1] or "/tmp/unixipc.calculator", "c")
+local set
+if key then set, message = ipc.sysv_sem.get(key, 3) end
 if not set then
   io.stderr:write(message, "\nIs the server running?\n")
   os.exit(1)

@@ -2,12 +2,14 @@
    struct and the semaphores are the same.
 
      cc -o calculator examples/sysv_shm_calculator_server.c
-     ./calculator /tmp
-     lua5.4 examples/sysv_shm_calculator_client.lua /tmp */
+     ./calculator
+     lua5.4 examples/sysv_shm_calculator_client.lua */
 #define _GNU_SOURCE 1
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -76,9 +78,21 @@ static int make_set(key_t key) {
   return set;
 }
 
-int main(int argc, char **argv) {
-  key_t key = ftok(argc > 1 ? argv[1] : "/tmp", 'c');
+/* The lock ends with the process, however it ends: who has it is the only
+   server, and what is under the key is left over. */
+static key_t start_clean(const char *path) {
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) fail(path);
+  key_t key = ftok(path, 'c');
   if (key == -1) fail("ftok");
+  int set = semget(key, 0, 0), id = shmget(key, 0, 0);
+  if (set >= 0) semctl(set, 0, IPC_RMID);
+  if (id >= 0) shmctl(id, IPC_RMID, NULL);
+  return key;
+}
+
+int main(int argc, char **argv) {
+  key_t key = start_clean(argc > 1 ? argv[1] : "/tmp/unixipc.calculator");
   int id = shmget(key, sizeof(struct calculator), IPC_CREAT | IPC_EXCL | 0600);
   if (id < 0) fail("shmget");
   struct calculator *c = shmat(id, NULL, 0);

@@ -10,6 +10,10 @@
 --   REQUEST   1: there is a request in it, until it is answered
 --   ANSWER    1: there is an answer in it
 --
+-- All make the key of the same file, which the server makes and locks. The lock
+-- ends with it, also by kill -9: so who gets the lock is the only server, and
+-- what it finds under the key is left over.
+--
 -- The struct is the C compiler's own, so that either side can be a C program:
 -- sysv_shm_calculator_server.c is this server once more.
 local ipc = require "unixipc"
@@ -24,6 +28,7 @@ local REQUEST, ANSWER = 2, 3
 local OK, DIVISION_BY_ZERO, UNKNOWN_OPERATOR, OVERFLOW = 0, 1, 2, 3
 local QUIT = "q"
 
+local path = arg[1] or "/tmp/unixipc.calculator"
 io.stdout:setvbuf "line"
 
 local operations = {
@@ -69,9 +74,20 @@ end
 -- SIGTERM as Ctrl-C: else it would end this process with nothing removed.
 ipc.signal.handle("SIGTERM", function() error("interrupted!", 0) end)
 
+-- The set goes first, which ends the clients that wait.
+local function remove_left_over(key)
+  for _, module in ipairs {ipc.sysv_sem, ipc.sysv_shm} do
+    local left_over = module.get(key)
+    if left_over then assert(left_over:remove()) end
+  end
+end
+
 local function serve()
-  local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "c"))
-  local options = {create = true, exclusive = true, temporary = true}
+  local lock <close>, why = ipc.lock.flock(path, {create = true}, 0)
+  if not lock then error(path .. ": " .. why .. ". Is one running?", 0) end
+  local key = assert(ipc.sysv.ftok(path, "c"))
+  remove_left_over(key)
+  local options = {create = true, temporary = true}
   local segment <close> =
     assert(ipc.sysv_shm.get(key, Calculator:size(), options))
   local region <close> = assert(segment:attach())

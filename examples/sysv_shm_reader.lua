@@ -11,8 +11,9 @@ local Weather = layout.struct {
   {"remark", "char[64]"},
 }
 
-local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "w"))
-local segment, message = ipc.sysv_shm.get(key)
+local key, message = ipc.sysv.ftok(arg[1] or "/tmp/unixipc.weather", "w")
+local segment
+if key then segment, message = ipc.sysv_shm.get(key) end
 if not segment then
   io.stderr:write(message, "\nIs the writer running?\n")
   os.exit(1)

@@ -7,6 +7,10 @@
 --
 -- Readers may come while it writes. So it counts: `version` is odd as long as
 -- it is writing, and a reader that sees it odd, or changed, reads again.
+--
+-- Both make the key of the same file, which the writer makes and locks. The
+-- lock ends with it, also by kill -9: so who gets the lock is the only writer,
+-- and what it finds under the key is left over.
 local ipc = require "unixipc"
 local layout = ipc.layout
 
@@ -23,9 +27,15 @@ io.stdout:setvbuf "line"
 ipc.signal.handle("SIGTERM", function() error("terminated", 0) end)
 local input = assert(ipc.stream.from(io.stdin))
 
-local key = assert(ipc.sysv.ftok(arg[1] or "/tmp", "w"))
+local path = arg[1] or "/tmp/unixipc.weather"
+local lock <close>, why = ipc.lock.flock(path, {create = true}, 0)
+if not lock then error(path .. ": " .. why .. ". Is one running?", 0) end
+
+local key = assert(ipc.sysv.ftok(path, "w"))
+local left_over = ipc.sysv_shm.get(key)
+if left_over then assert(left_over:remove()) end
 local segment <close> = assert(ipc.sysv_shm.get(key, Weather:size(),
-  {create = true, exclusive = true, temporary = true, mode = "rw-r--r--"}))
+  {create = true, temporary = true, mode = "rw-r--r--"}))
 local region <close> = assert(segment:attach())
 local weather = Weather:at(region)
 

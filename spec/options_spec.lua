@@ -39,6 +39,17 @@ describe("Options", function()
     end
   end)
 
+  it("are told which there are", function()
+    local message = t.raises("bad argument #2 to 'unixipc.fifo.create' "
+      .. "(unknown option 'exlusive'; known: exclusive, mode)", fifo.create,
+      "x", {exlusive = true})
+    assert.falsy(message:find "\n", message)
+  end)
+
+  it("do not pass for one that they only begin with", function()
+    t.raises("unknown option 'mode'", fifo.create, "x", {["mode\0x"] = "0600"})
+  end)
+
   it("say which argument they are", function()
     t.raises("bad argument #1 to", pipe.open, {exlusive = true})
     t.raises("bad argument #2 to", fifo.create, "x", {exlusive = true})
@@ -119,6 +130,18 @@ describe("An option", function()
     end
     t.raises("option 'mode': string expected, got number", stream.from, 0,
       {mode = 1})
+    t.raises("(option 'mode': unknown word 'x'; known: r, w, rw)", stream.from,
+      0, {mode = "x"})
+  end)
+
+  it("that is a word alone says which there are", function()
+    t.raises("(invalid option 'a'; known: r, w, rw)",
+      fifo.open, names.path(), "a")
+    t.raises("(invalid option 'queue'; known: msg, sem, shm)",
+      ipc.sysv.remove, "queue", 1)
+    t.raises("(invalid option 'queue'; known: msg, sem, shm)",
+      ipc.sysv.list, "queue")
+    t.raises("string expected, got table", fifo.open, names.path(), {})
   end)
 
   it("that is a string has no zero in it", function()

@@ -256,6 +256,16 @@ describe("poll.wait", function()
     end
   end)
 
+  it("raises at a table with names, for it would wait for nothing", function()
+    for _, bad in ipairs {{r = r}, {[2] = r}, {object = r, events = "r"}} do
+      t.raises("bad argument #1 to 'unixipc.poll.wait' (list "
+        .. "expected, got a table without [1])", poll.wait, bad, 0)
+    end
+    t.timed_out(poll.wait({}, 0))
+    local empty = setmetatable({of = r}, {__len = function() return 0 end})
+    t.timed_out(poll.wait(empty, 0))
+  end)
+
   it("raises at closed objects", function()
     local file = assert(io.open "/dev/null")
     file:close()

@@ -89,11 +89,13 @@ describe("process.spawn", function()
     for _, case in ipairs {
       {{stdinn = "pipe"}, "unknown option 'stdinn'"},
       {{"pipe"}, "options must have names"},
-      {{stdin = "pip"}, "option 'stdin': unknown word 'pip'"},
+      {{stdin = "pip"}, "option 'stdin': unknown word 'pip'; "
+        .. "known: inherit, null, pipe, a path with a '/'"},
       {{stdin = ""}, "option 'stdin': unknown word ''"},
       {{stdout = "stdout"}, "option 'stdout': unknown word 'stdout'"},
       {{stdin = "stdout"}, "option 'stdin': unknown word 'stdout'"},
-      {{stderr = "stdin"}, "option 'stderr': unknown word 'stdin'"},
+      {{stderr = "stdin"}, "option 'stderr': unknown word 'stdin'; "
+        .. "known: inherit, null, pipe, stdout, a path with a '/'"},
       {{stdin = "/dev\0/null"}, "embedded zero"},
       {{cwd = "/tmp\0"}, "option 'cwd'"}, {{cwd = 1}, "option 'cwd'"},
       {{setsid = 1}, "option 'setsid'"},

@@ -67,12 +67,41 @@ describe("signal.handle", function()
     t.raises("the library's own", signal.handle, "SIGRTMAX-1", print)
     t.raises("the library's own", signal.block, {"TERM", "SIGRTMAX-1"})
     t.raises("invalid option 'never'", signal.handle, SIG, "never")
-    t.raises("bad argument #2", signal.handle, SIG, 12)
+    for _, bad in ipairs {12, {}, true, false} do
+      t.raises("(function, \"default\", "
+        .. "\"ignore\" or \"original\" expected, got " .. type(bad),
+        signal.handle, SIG, bad)
+    end
+    t.raises("\"original\" expected, got no value", signal.handle, SIG)
     t.raises("unknown option 'twice'", signal.handle, SIG, print,
       {twice = true})
     t.raises("unknown signal 'X'", signal.handle, SIG, print, {mask = {"X"}})
-    t.refused("EINVAL", signal.handle(4000, print))
-    t.refused("EINVAL", signal.handler(4000))
+  end)
+
+  it("says which signal cannot be handled", function()
+    for _, name in ipairs {"SIGKILL", "SIGSTOP"} do
+      for _, action in ipairs {print, "ignore", "default"} do
+        assert.equal("sigaction: " .. name .. ": Invalid argument",
+          (t.refused("EINVAL", signal.handle(name, action))))
+      end
+    end
+    for _, number in ipairs {32, 4000} do
+      local expected = "sigaction: signal " .. number .. ": Invalid argument"
+      assert.equal(expected,
+        (t.refused("EINVAL", signal.handle(number, print))))
+      assert.equal(expected, (t.refused("EINVAL", signal.handler(number))))
+    end
+  end)
+
+  it("takes no table of names for a set", function()
+    for _, fn in ipairs {signal.block, signal.wait, signal.suspend} do
+      t.raises("bad argument #1 to '", fn, {SIGUSR1 = true}, 0)
+      t.raises("list expected, got a table without [1]", fn,
+        {[2] = "SIGUSR1"}, 0)
+    end
+    t.raises("(list expected", signal.handle, SIG,
+      print, {mask = {SIGUSR2 = true}})
+    assert.same(signal.mask(), signal.block {})
   end)
 
   it("with once calls it once, then the default is back", function()

@@ -109,6 +109,23 @@ describe("A stream", function()
       assert.equal("after", b:read(5, WAIT))
     end)
 
+  it("reads what comes before a descriptor with it, nothing after", function()
+    local a, b = assert(socket.pair())
+    local r, w = assert(ipc.pipe.open())
+    local _ <close> = t.closer(a, b, r, w)
+    a:write "before "
+    a:send_fds("first", {r})
+    a:write "between "
+    a:send_fds("second", {r, w})
+    a:write "after"
+    for _, expected in ipairs {{"before first", 1}, {"between second", 2},
+      {"after", 0}} do
+      local bytes, list = assert(b:receive_fds(nil, WAIT))
+      assert.same(expected, {bytes, #list})
+      for _, object in ipairs(list) do object:close() end
+    end
+  end)
+
   it("runs handlers while it waits, and goes on", function()
     local a, b = assert(socket.pair())
     local _ <close> = t.closer(a, b)

@@ -160,6 +160,28 @@ describe("The calculator of the examples", function()
       server.stdout:close()
       t.refused("ENOENT", sysv_shm.get(sysv.ftok(path, "c")))
     end)
+
+    it("starts again after a kill -9, and but once: " .. language, function()
+      local path = t.names.file ""
+      local command = {argv[1], argv[2] or path, path}
+      local first <close> = assert(process.spawn(command, {stdout = "pipe"}))
+      assert.truthy(first.stdout:read("l", 10 * t.slow):find "^ready")
+      local too_many <close> = assert(process.spawn(command,
+        {stderr = "pipe"}))
+      local _, why, how, code = too_many:communicate(nil, 10 * t.slow)
+      assert.same({"exit", 1}, {how, code})
+      assert.truthy(why:find(path, 1, true), why)
+      first:kill "SIGKILL"
+      first:wait(10 * t.slow)
+      local second <close> = assert(process.spawn(command, {stdout = "pipe"}))
+      assert.truthy(second.stdout:read("l", 10 * t.slow):find "^ready")
+      local client <close> = assert(process.spawn({"sh", "-c",
+        CLIENT .. path}, {stdin = "pipe", stdout = "pipe"}))
+      assert.equal("6 * 7 = 42\n",
+        (client:communicate("6 * 7\nq\n", 20 * t.slow)))
+      second.stdout:read "a"
+      finish(second)
+    end)
   end
 end)
 

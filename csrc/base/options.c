@@ -62,6 +62,59 @@ const char *ux_check_cstring(lua_State *L, int arg) {
   return s;
 }
 
+lua_Integer ux_check_list(lua_State *L, int index, int arg) {
+  lua_Integer count = luaL_len(L, index);
+  if (count > 0 || luaL_getmetafield(L, index, "__len") != LUA_TNIL)
+    return count;
+  lua_pushnil(L);
+  if (lua_next(L, index))
+    luaL_argerror(L, arg, "list expected, got a table without [1]");
+  return 0;
+}
+
+/* ---- what is known: a misspelt name is told the right ones ------------- */
+
+/* Appends it to the message at the top of the stack. */
+static void add_known(lua_State *L, bool is_first, const char *name) {
+  lua_pushstring(L, is_first ? "; known: " : ", ");
+  lua_pushstring(L, name);
+  lua_concat(L, 3);
+}
+
+static int unknown_option(lua_State *L, int arg,
+                          const struct ux_option *schema, const char *name) {
+  lua_pushfstring(L, "unknown option '%s'", name);
+  for (const struct ux_option *o = schema; o->name != NULL; o++)
+    add_known(L, o == schema, o->name);
+  return luaL_argerror(L, arg, lua_tostring(L, -1));
+}
+
+/* The message so far is at the top of the stack. */
+static int unknown_word(lua_State *L, int arg, const char *const *words) {
+  for (int i = 0; words[i] != NULL; i++) add_known(L, i == 0, words[i]);
+  return luaL_argerror(L, arg, lua_tostring(L, -1));
+}
+
+/* ---- words ------------------------------------------------------------- */
+
+/* Its place among them, or -1. */
+static int find_word(const char *s, size_t len, const char *const *words) {
+  for (int i = 0; words[i] != NULL; i++)
+    if (strlen(words[i]) == len && memcmp(words[i], s, len) == 0) return i;
+  return -1;
+}
+
+int ux_check_word(lua_State *L, int arg, const char *def,
+                  const char *const *words) {
+  size_t len;
+  const char *s = def != NULL ? luaL_optlstring(L, arg, def, &len)
+                              : luaL_checklstring(L, arg, &len);
+  int found = find_word(s, len, words);
+  if (found >= 0) return found;
+  lua_pushfstring(L, "invalid option '%s'", s);
+  return unknown_word(L, arg, words);
+}
+
 /* ---- one option: its value is at the top of the stack ------------------ */
 
 static int bad_option(lua_State *L, int arg, const struct ux_option *o,
@@ -110,15 +163,12 @@ static void read_string(lua_State *L, int arg, const struct ux_option *o,
 static void read_word(lua_State *L, int arg, const struct ux_option *o,
                       int *out) {
   if (lua_type(L, -1) != LUA_TSTRING) bad_type(L, arg, o, "string");
-  const char *s = lua_tostring(L, -1);
-  bool is_whole = strlen(s) == lua_rawlen(L, -1);
-  for (int i = 0; o->words[i] != NULL; i++) {
-    if (is_whole && strcmp(s, o->words[i]) == 0) {
-      *out = i;
-      return;
-    }
-  }
-  bad_option(L, arg, o, lua_pushfstring(L, "unknown word '%s'", s));
+  size_t len;
+  const char *s = lua_tolstring(L, -1, &len);
+  *out = find_word(s, len, o->words);
+  if (*out >= 0) return;
+  lua_pushfstring(L, "option '%s': unknown word '%s'", o->name, s);
+  unknown_word(L, arg, o->words);
 }
 
 static void read_option(lua_State *L, int arg, const struct ux_option *o,
@@ -138,9 +188,11 @@ static void read_option(lua_State *L, int arg, const struct ux_option *o,
 
 /* ---- the table --------------------------------------------------------- */
 
-static bool is_known(const struct ux_option *schema, const char *name) {
+static bool is_known(const struct ux_option *schema, const char *name,
+                     size_t len) {
   for (; schema->name != NULL; schema++)
-    if (strcmp(schema->name, name) == 0) return true;
+    if (strlen(schema->name) == len && memcmp(schema->name, name, len) == 0)
+      return true;
   return false;
 }
 
@@ -148,9 +200,9 @@ static void check_keys(lua_State *L, int arg, const struct ux_option *schema) {
   for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       luaL_argerror(L, arg, "options must have names");
-    const char *name = lua_tostring(L, -2);
-    if (!is_known(schema, name))
-      luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'", name));
+    size_t len;
+    const char *name = lua_tolstring(L, -2, &len);
+    if (!is_known(schema, name, len)) unknown_option(L, arg, schema, name);
   }
 }
 

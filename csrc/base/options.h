@@ -40,6 +40,15 @@ mode_t ux_check_mode(lua_State *L, int arg, mode_t def);
    inside raises. */
 const char *ux_check_cstring(lua_State *L, int arg);
 
+/* luaL_checkoption, which says too what there is; NULL at the end of words. */
+int ux_check_word(lua_State *L, int arg, const char *def,
+                  const char *const *words);
+
+/* The length of the list at the index, a table, which is in the argument. A
+   table that has something, but not from 1 on, raises: to take it for an empty
+   list would be to wait for nothing. */
+lua_Integer ux_check_list(lua_State *L, int index, int arg);
+
 /* Owner only, unless a mode is given. */
 #define UX_DEFAULT_MODE ((mode_t)0600)
 

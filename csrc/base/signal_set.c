@@ -1,6 +1,7 @@
 #include "base/signal_set.h"
 
 #include "base/constants.h"
+#include "base/options.h"
 #include "base/region.h"
 
 #include <lauxlib.h>
@@ -34,7 +35,7 @@ void ux_check_signal_set(lua_State *L, int index, int arg, sigset_t *set) {
     add_signal(L, arg, set);
     return;
   }
-  lua_Integer count = luaL_len(L, index);
+  lua_Integer count = ux_check_list(L, index, arg);
   for (lua_Integer i = 1; i <= count; i++) {
     lua_geti(L, index, i);
     add_signal(L, arg, set);

@@ -76,7 +76,8 @@ end
 function sysv.list(kind)
   if kind ~= nil then
     if kind ~= "msg" and kind ~= "sem" and kind ~= "shm" then
-      error(("bad argument #1 to 'list' (invalid option '%s')")
+      error(("bad argument #1 to 'list' (invalid option '%s'; "
+        .. "known: msg, sem, shm)")
         :format(tostring(kind)), 2)
     end
     return read_kind(kind)
