@@ -38,7 +38,7 @@ enum ux_ring_side { UX_RING_PUT, UX_RING_GET };
 /* What a put does when there is no room. */
 enum ux_ring_overflow {
   UX_RING_FULL,        /* EAGAIN: the caller waits, or fails */
-  UX_RING_DROP_NEW,    /* 0, and it is counted as dropped */
+  UX_RING_DROP_NEW,    /* 0, and it is counted as dropped; reserve: EAGAIN */
   UX_RING_DROP_OLDEST, /* queue: makes room, what goes is counted */
 };
 
@@ -288,6 +288,7 @@ int ux_ring_bell_rearm(struct ux_ring *r, enum ux_ring_side side);
 
 struct ux_ring_stats {
   uint64_t capacity, used;     /* bytes, records' heads included */
+  uint64_t messages;           /* put, and neither got nor dropped */
   uint64_t puts, gets;         /* messages; ± 1 for each one killed at it */
   uint64_t put_bytes, dropped; /* dropped: by overflow */
   uint64_t aborted;            /* loans given back, or of the dead */

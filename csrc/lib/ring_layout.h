@@ -102,7 +102,8 @@ struct ux_ring_shared {
   /* Seldom written. */
   _Alignas(UX_LINE) _Atomic uint32_t role[2]; /* who put, got last; << 2 */
   _Atomic uint64_t aborted, redelivered, recovered;
-  uint64_t spare[8];
+  _Atomic uint64_t displaced; /* dropped by those put after them */
+  uint64_t spare[7];
 };
 
 enum { UX_ROLE_NEVER, UX_ROLE_HERE, UX_ROLE_GONE };

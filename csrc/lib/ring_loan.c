@@ -11,7 +11,6 @@ int ux_queue_reserve(struct ux_ring *r, size_t length,
   struct ux_ring_source src = {.length = length};
   uint32_t us = ux_segment_self(r->segment);
   int err = ux_queue_put(r, ux_tag(UX_RECORD_LOAN, 0, us), &src, &place);
-  if (err == ECANCELED) return EAGAIN;
   if (err != 0) return err;
   UX_STEP("reserved");
   loan->position = place.start;

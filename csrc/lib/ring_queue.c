@@ -67,6 +67,7 @@ static int drop_oldest(struct ux_ring *r, uint64_t at, uint64_t span,
     if (err != 0) break;
     ux_walk_take(r, &w, &h);
     ux_add(&r->at->gets, -(uint64_t)1);
+    ux_add(&r->at->displaced, 1);
     ux_add(&r->at->dropped, 1);
     err = find_room(r, at, span, place);
   } while (err == EAGAIN);
@@ -74,12 +75,13 @@ static int drop_oldest(struct ux_ring *r, uint64_t at, uint64_t span,
   return err;
 }
 
-/* ECANCELED: it was dropped, and counted. */
-static int drop(struct ux_ring *r, uint64_t at, uint64_t span,
+/* ECANCELED: it was dropped, and counted. A loan is no message yet. */
+static int drop(struct ux_ring *r, uint32_t tag, uint64_t at, uint64_t span,
                 struct ux_place *place) {
+  bool is_loan = (tag & 15u) == UX_RECORD_LOAN;
   if (r->overflow == UX_RING_DROP_OLDEST)
     return drop_oldest(r, at, span, place);
-  if (r->overflow != UX_RING_DROP_NEW) return EAGAIN;
+  if (r->overflow != UX_RING_DROP_NEW || is_loan) return EAGAIN;
   ux_add(&r->at->dropped, 1);
   return ECANCELED;
 }
@@ -90,7 +92,7 @@ static int put_locked(struct ux_ring *r, uint32_t tag,
   uint64_t at, span = ux_span(src->length);
   int err = find_end(r, &at);
   if (err == 0) err = find_room(r, at, span, place);
-  if (err == EAGAIN) err = drop(r, at, span, place);
+  if (err == EAGAIN) err = drop(r, tag, at, span, place);
   if (err != 0) return err;
   write_record(r, place, tag, src);
   show(r, at, place->end, 1, src->length);
