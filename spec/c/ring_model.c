@@ -8,6 +8,7 @@
    forced). Sleeping is modelled: who sleeps is woken by a wake alone, so a lost
    one is seen; slices end only once somebody was killed. */
 #include "ring_model_actors.h"
+#include "ring_model_bell.h"
 #include "ring_model_pairs.h"
 
 /* ---- scenarios --------------------------------------------------------- */
@@ -72,6 +73,14 @@ static const struct scenario scenarios[] = {
    4,
    1,
    UX_RING_DROP_OLDEST},
+  {"bell",
+   QUEUE,
+   {poll_and_get, produce_1, produce_1},
+   hang_bells,
+   verify_bell,
+   3,
+   1,
+   0},
   {"spsc", SPSC, {produce_3, consume_3}, none, verify_awake, 5, 1, 0},
   {"spsc-full", SPSC, {produce_4, consume_3}, none, verify_queue, 5, 1, 0},
   {"gate",
