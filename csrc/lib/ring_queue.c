@@ -72,6 +72,7 @@ static int drop_oldest(struct ux_ring *r, uint64_t at, uint64_t span,
     err = find_room(r, at, span, place);
   } while (err == EAGAIN);
   ux_ring_unlock(&r->at->get_lock);
+  r->was_woken = true; /* there may be more room than is needed */
   return err;
 }
 
@@ -109,12 +110,20 @@ static int start_put(struct ux_ring *r, size_t length) {
   return err == EOWNERDEAD ? 0 : err;
 }
 
+/* Who was woken alone, and may leave room, wakes the next. */
+static void finish_put(struct ux_ring *r, int err) {
+  ux_ring_unlock(&r->at->put_lock);
+  if (__builtin_expect(!r->was_woken, 1) || err != 0) return;
+  r->was_woken = false;
+  ux_ring_notify(r, &r->at->not_full, false);
+}
+
 int ux_queue_put(struct ux_ring *r, uint32_t tag,
                  const struct ux_ring_source *src, struct ux_place *place) {
   int err = start_put(r, src->length);
   if (err != 0) return err;
   err = put_locked(r, tag, src, place);
-  ux_ring_unlock(&r->at->put_lock);
+  finish_put(r, err);
   return err;
 }
 
@@ -155,7 +164,7 @@ static int put_many(struct ux_ring *r, const struct ux_ring_item *items,
   int err = start_put(r, 0);
   if (err != 0) return err;
   err = put_many_locked(r, items, count, done);
-  ux_ring_unlock(&r->at->put_lock);
+  finish_put(r, err);
   if (err == 0) ux_ring_notify(r, &r->at->not_empty, *done > 1);
   if (err == EAGAIN && count > 0 && r->overflow != UX_RING_FULL) {
     err = ux_ring_put(r, items[0].data, items[0].length, items[0].mark);
@@ -261,7 +270,10 @@ static bool look(struct ux_ring *r, enum ux_ring_side side) {
   if (side == UX_RING_PUT) return false;
   if (r->segment->options.kind == UX_SEGMENT_SERVICE && r->index > 0)
     ux_service_look(r);
-  if (ux_queue_start_get(r) != 0) return false;
+  if (ux_queue_start_get(r) != 0) {
+    r->lock = NULL; /* it is for something else that we wait */
+    return false;
+  }
   r->is_looking = true;
   int err = ux_walk_find(r, &w, &h);
   r->is_looking = false;

@@ -227,7 +227,9 @@ static int sleep_on_event(struct ux_ring *r, enum ux_ring_side side,
   UX_STEP("sleeping");
   if (ux_ring_would_go_on(r, side) || ux_ring_is_closed(r)) return 0;
   UX_STEP("sleep");
-  return ux_futex_wait(event, v, until);
+  int err = ux_futex_wait(event, v, until);
+  if (err == 0 && side == UX_RING_PUT) r->was_woken = true;
+  return err;
 }
 
 int ux_ring_sleep(struct ux_ring *r, enum ux_ring_side side, int64_t at) {

@@ -5,6 +5,9 @@
 
 #include "ring_model.h"
 
+/* One who comes before, or afterwards. */
+static struct actor leftover;
+
 /* ---- what actors do ---------------------------------------------------- */
 
 #define LENGTH 200 /* four of them fill a ring of 1024 */
@@ -28,10 +31,10 @@ static bool wait_again(struct ux_ring *r, enum ux_ring_side side, int err) {
   return true;
 }
 
-static void produce(int self, int count) {
+static void produce_from(int self, int first, int last) {
   struct actor *a = &actors[self];
   char buffer[LENGTH];
-  for (int i = 1; i <= count; i++) {
+  for (int i = first; i <= last; i++) {
     a->tried = i;
     fill(buffer, self * 16 + i);
     while (wait_again(
@@ -39,6 +42,10 @@ static void produce(int self, int count) {
     }
     a->sent = i;
   }
+}
+
+static void produce(int self, int count) {
+  produce_from(self, 1, count);
 }
 
 static void produce_1(int self) {
@@ -137,6 +144,48 @@ static void peek_1(int self) {
   a->is_inside = false;
 }
 
+/* One has peeked at the first message, and only lets it go. */
+static void peek_first(void) {
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  fill(buffer, 1);
+  check(ux_ring_put(&actors[0].ring, buffer, LENGTH, 0) == 0, "put");
+  check(ux_ring_peek(&actors[2].ring, &m) == 0, "peek");
+  actors[0].tried = actors[0].sent = 1;
+  note(&actors[2], value_of(m.data, m.length));
+  actors[2].position = m.position;
+}
+
+static void release_first(int self) {
+  struct actor *a = &actors[self];
+  int err;
+  while ((err = ux_ring_release(&a->ring, a->position)) == EBUSY)
+    ux_ring_sleep(&a->ring, UX_RING_GET, 0);
+  check(err == 0, "release");
+}
+
+static void produce_second(int self) {
+  produce_from(self, 2, 2);
+}
+
+/* The first message is as long as two others, of which there are two. */
+static void fill_up(void) {
+  static const char zeros[490];
+  for (int i = 0; i < 3; i++)
+    check(ux_ring_put(
+            &leftover.ring, zeros, i == 0 ? sizeof zeros : LENGTH, 0) == 0,
+          "put");
+}
+
+static void get_first(int self) {
+  struct ux_ring_message m;
+  char buffer[490];
+  struct ux_ring *r = &actors[self].ring;
+  while (wait_again(
+    r, UX_RING_GET, ux_ring_get(r, buffer, sizeof buffer, &m))) {
+  }
+}
+
 /* ---- what must be true after a run ------------------------------------- */
 
 static bool is_anybody_killed(void) {
@@ -161,9 +210,7 @@ static void count_seen(void) {
   }
 }
 
-/* What is left in the ring, as one finds it who comes afterwards. */
-static struct actor leftover;
-
+/* What is left in the ring. */
 static void drain(void) {
   struct ux_ring_message m;
   char buffer[LENGTH];
