@@ -76,7 +76,7 @@ struct ux_ring {
   uint32_t lock_seen;
   _Atomic uint32_t *slept_on; /* a lock */
   bool is_looking;
-  bool was_woken; /* for room, and has not put since */
+  bool was_woken;    /* for room, and has not put since */
   int64_t looked_at; /* when it was last looked for the dead */
   int64_t spin_ns[2];
   uint32_t spin_misses[2];

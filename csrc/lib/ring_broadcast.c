@@ -231,7 +231,10 @@ static int put_locked(struct ux_ring *r, uint32_t tag,
 static int start_put(struct ux_ring *r, size_t length) {
   if (length > r->limit) return EMSGSIZE;
   if (ux_ring_is_closed(r)) return EPIPE;
-  return lock(r);
+  int err = lock(r);
+  if (err != 0 || !ux_ring_is_shut(r)) return err;
+  ux_ring_unlock(&r->at->put_lock);
+  return EPIPE;
 }
 
 static int put_tagged(struct ux_ring *r, uint32_t tag,
@@ -418,11 +421,13 @@ static bool was_passed(const struct ux_ring *r) {
 }
 
 static int see_more(struct ux_ring *r) {
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   uint64_t to = ux_see(&r->at->write_at);
-  if (to == r->get_at)
-    return was_closed ? EPIPE
-                      : ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, to);
+  if (to == r->get_at) {
+    if (end == EBUSY) return ux_ring_wait_for_lock(r, &r->at->put_lock);
+    ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, to);
+    return end;
+  }
   if (is_racing(r) && is_passed(r, ux_see(&r->at->tail_at))) {
     r->get_to = r->get_at;
     return ESTALE;

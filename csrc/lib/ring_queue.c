@@ -107,7 +107,10 @@ static int start_put(struct ux_ring *r, size_t length) {
   if (ux_ring_is_closed(r)) return EPIPE;
   err = ux_ring_lock(r, &r->at->put_lock);
   UX_STEP("put locked");
-  return err == EOWNERDEAD ? 0 : err;
+  if (err != 0 && err != EOWNERDEAD) return err;
+  if (!ux_ring_is_shut(r)) return 0;
+  ux_ring_unlock(&r->at->put_lock);
+  return EPIPE;
 }
 
 /* Who was woken alone, and may leave room, wakes the next. */
@@ -195,11 +198,11 @@ static int get_locked(struct ux_ring *r, void *buffer, size_t size,
   return 0;
 }
 
-/* Nothing there: for good, if it was closed before that was seen. */
-int ux_queue_is_over(const struct ux_ring *r, int err, bool was_closed) {
-  return err == EAGAIN && was_closed && r->watch[UX_RING_GET].word64 != NULL
-           ? EPIPE
-           : err;
+/* Nothing there: for good, if it was closed before that was seen. A loan is
+   something. */
+int ux_queue_is_over(struct ux_ring *r, int err, int end) {
+  if (err != EAGAIN || r->watch[UX_RING_GET].word64 == NULL) return err;
+  return end == EBUSY ? ux_ring_wait_for_lock(r, &r->at->put_lock) : end;
 }
 
 /* Who was woken alone, and leaves something, wakes the next. Room may have
@@ -215,11 +218,11 @@ static int get(struct ux_ring *r, void *buffer, size_t size,
   struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   err = get_locked(r, buffer, size, m, &w);
   ux_ring_unlock(&r->at->get_lock);
   ux_queue_pass_on(r, &w, err);
-  return ux_queue_is_over(r, err, was_closed);
+  return ux_queue_is_over(r, err, end);
 }
 
 /* All are copied first; then one store takes them. If others hold some of
@@ -256,11 +259,11 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
   struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   err = get_many_locked(r, buffer, size, max, count, needed, &w);
   ux_ring_unlock(&r->at->get_lock);
   ux_queue_pass_on(r, &w, err);
-  return ux_queue_is_over(r, err, was_closed);
+  return ux_queue_is_over(r, err, end);
 }
 
 /* Producers wait for consumers alone, who look for their own dead. */
