@@ -33,6 +33,10 @@
 
 #include <sys/uio.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum ux_ring_side { UX_RING_PUT, UX_RING_GET };
 
 /* What a put does when there is no room. */
@@ -67,14 +71,14 @@ struct ux_ring {
   bool is_role_taken[2];
   /* Why a side said EAGAIN last: while these are so. */
   struct ux_ring_watch {
-    const _Atomic uint64_t *word64;
-    const _Atomic uint32_t *word32;
+    const UX_ATOMIC(uint64_t) * word64;
+    const UX_ATOMIC(uint32_t) * word32;
     uint64_t seen64;
     uint32_t seen32;
   } watch[2];
-  _Atomic uint32_t *lock; /* what said EBUSY; else NULL */
+  UX_ATOMIC(uint32_t) * lock; /* what said EBUSY; else NULL */
   uint32_t lock_seen;
-  _Atomic uint32_t *slept_on; /* a lock */
+  UX_ATOMIC(uint32_t) * slept_on; /* a lock */
   bool is_looking;
   bool was_woken;    /* for room, and has not put since */
   int64_t looked_at; /* when it was last looked for the dead */
@@ -299,5 +303,9 @@ struct ux_ring_stats {
 };
 
 int ux_ring_stats(struct ux_ring *r, struct ux_ring_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
