@@ -48,6 +48,9 @@ struct open_options {
 
 static const char *const overflow_words[] = {
   "block", "fail", "drop_new", "drop_oldest", NULL};
+/* Of whom nobody but the receiver may take anything. */
+static const char *const other_overflow_words[] = {
+  "block", "fail", "drop_new", NULL};
 static const char *const policy_words[] = {"block", "drop", "evict", NULL};
 
 #define COMMON \
@@ -55,19 +58,22 @@ static const char *const policy_words[] = {"block", "drop", "evict", NULL};
     {"exclusive", UX_OPT_BOOLEAN, MEMBER(exclusive), 0, 0, NULL}, \
     {"temporary", UX_OPT_BOOLEAN, MEMBER(temporary), 0, 0, NULL}, \
     {"mode", UX_OPT_MODE, MEMBER(mode), 0, 0, NULL}, \
-    {"capacity", UX_OPT_INTEGER, MEMBER(capacity), 1, MOST_BYTES, NULL}, \
-    {"slots", UX_OPT_INTEGER, MEMBER(slots), 1, 1024, NULL}, { \
-    "overflow", UX_OPT_WORD, MEMBER(overflow), 0, 0, overflow_words \
+    {"capacity", UX_OPT_INTEGER, MEMBER(capacity), 1, MOST_BYTES, NULL}, { \
+    "slots", UX_OPT_INTEGER, MEMBER(slots), 1, 1024, NULL \
   }
+#define OVERFLOW(words) \
+  { "overflow", UX_OPT_WORD, MEMBER(overflow), 0, 0, words }
 
 static const struct ux_option queue_schema[] = {
   COMMON,
+  OVERFLOW(overflow_words),
   {"single", UX_OPT_BOOLEAN, MEMBER(single), 0, 0, NULL},
   {NULL, 0, 0, 0, 0, NULL},
 };
 
 static const struct ux_option broadcast_schema[] = {
   COMMON,
+  OVERFLOW(other_overflow_words),
   {"policy", UX_OPT_WORD, MEMBER(policy), 0, 0, policy_words},
   {"evict_after", UX_OPT_VALUE, MEMBER(evict_after), 0, 0, NULL},
   {"subscribe", UX_OPT_VALUE, MEMBER(subscribe), 0, 0, NULL},
@@ -76,6 +82,7 @@ static const struct ux_option broadcast_schema[] = {
 
 static const struct ux_option duplex_schema[] = {
   COMMON,
+  OVERFLOW(other_overflow_words),
   {NULL, 0, 0, 0, 0, NULL},
 };
 
@@ -230,6 +237,9 @@ static int open_channel(lua_State *L, enum ux_segment_kind kind,
   lua_settop(L, 2);
   ux_check_options(L, 2, schema, &o);
   if (o.subscribe != 0) check_start(L, o.subscribe); /* before it is made */
+  bool drops_oldest = o.overflow == UX_CHANNEL_DROP_OLDEST;
+  luaL_argcheck(
+    L, !o.single || !drops_oldest, 2, "'single' cannot drop the oldest");
   struct ux_segment_options so = segment_options(kind, &o);
   struct ux_channel *c = new_channel(L);
   c->overflow = (enum ux_channel_overflow)o.overflow;
@@ -247,6 +257,11 @@ static int open_channel(lua_State *L, enum ux_segment_kind kind,
     return ux_fail_words(
       L, EINVAL, "channel", lua_pushfstring(L, "this is a %s", is));
   }
+  if (drops_oldest && c->segment.options.kind == UX_SEGMENT_SPSC) {
+    ux_channel_leave(L, c);
+    return ux_fail_words(
+      L, EINVAL, "channel", "it is 'single', which cannot drop the oldest");
+  }
   return o.subscribe != 0 ? subscribe(L, c, o.subscribe) : 1;
 }
 
@@ -257,7 +272,7 @@ sender come in their order.
 Options besides: `overflow`: what `send` does when there is no room: `"block"`,
 the default; `"fail"` at once; `"drop_new"`, `"drop_oldest"`, which are
 counted. `single`: of a new one: one sender and one receiver at a time, without
-locks, the fastest.
+locks, the fastest; it cannot drop the oldest.
 @function queue
 @tparam[opt] string name
 @tparam[opt] table options
@@ -280,7 +295,8 @@ Options besides: `policy`, of a new one: what becomes of a subscriber that is a
 whole ring behind: `"block"`, the default: senders wait for it; `"drop"`: it
 loses the oldest messages, and `lost` tells how many; `"evict"`: senders wait
 `evict_after` seconds (1 by default), then it is thrown out. `subscribe`: as the
-argument of that method.
+argument of that method. `overflow`: what `send` does when it would wait, as of
+`queue`, but for `"drop_oldest"`.
 @function broadcast
 @tparam[opt] string name
 @tparam[opt] table options
@@ -305,6 +321,8 @@ static int push_other_end(lua_State *L, const struct ux_channel *c) {
 Opens an end of a duplex: the one that nobody has, or of a new one the first.
 When the process at the other end has closed it, ended, or was killed, `receive`
 says EPIPE after what it had sent, and `send` at once.
+
+Options besides: `overflow`, as of `queue`, but for `"drop_oldest"`.
 @function duplex
 @tparam[opt] string name nil makes both ends: one for a child to be forked,
 which the parent closes

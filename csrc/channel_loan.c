@@ -121,7 +121,7 @@ static int l_reserve(lua_State *L) {
     .call = {c, c->out, UX_RING_PUT, attempt_reserve},
     .length = (size_t)length,
   };
-  int err = ux_channel_wait(L, &s.call, &deadline);
+  int err = ux_channel_wait_for_room(L, &s.call, &deadline, &s.length);
   if (err != 0)
     return ux_channel_fail_message(L, c, err, "reserve", s.length, c->out);
   open_view(r, s.loan.data, s.loan.length, s.loan.position);

@@ -85,35 +85,40 @@ static int attempt_put(struct ux_channel_call *call) {
     call->ring, s->bytes.data, s->bytes.length, s->bytes.mark);
 }
 
-static bool can_evict(const struct ux_channel *c) {
-  return c->segment.options.kind == UX_SEGMENT_BROADCAST &&
-         c->segment.options.policy == UX_SEGMENT_EVICT;
-}
+#define LOAN_NS 10000000 /* between two looks, if it was no subscriber */
 
 /* Subscribers that leave no room have a while, then they are thrown out. */
-static int put_evicting(lua_State *L, struct sending *s,
-                        struct ux_deadline *deadline) {
-  struct ux_channel *c = s->call.channel;
-  if (deadline->left <= c->evict_after)
-    return ux_channel_wait(L, &s->call, deadline);
+static int wait_evicting(lua_State *L, struct ux_channel_call *call,
+                         struct ux_deadline *deadline, const size_t *length) {
+  struct ux_channel *c = call->channel;
+  uint32_t evicted = 1;
   for (;;) {
     struct ux_deadline patience = {.left = c->evict_after};
-    uint32_t evicted;
-    int err = ux_channel_wait(L, &s->call, &patience);
+    if (evicted == 0 && patience.left < LOAN_NS) patience.left = LOAN_NS;
+    int err = ux_channel_wait(L, call, &patience);
     if (err != ETIMEDOUT) return err;
     if (ux_deadline_passed(deadline)) return ETIMEDOUT;
-    err = ux_ring_evict(c->out, s->bytes.length, &evicted);
+    err = ux_ring_evict(c->out, *length, &evicted);
     if (err != 0 && err != EBUSY) return err;
   }
 }
 
+int ux_channel_wait_for_room(lua_State *L, struct ux_channel_call *call,
+                             struct ux_deadline *deadline,
+                             const size_t *length) {
+  const struct ux_channel *c = call->channel;
+  bool can_evict = c->segment.options.kind == UX_SEGMENT_BROADCAST &&
+                   c->segment.options.policy == UX_SEGMENT_EVICT &&
+                   deadline->left > c->evict_after;
+  return can_evict ? wait_evicting(L, call, deadline, length)
+                   : ux_channel_wait(L, call, deadline);
+}
+
 /* The first try found no room. */
 static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
-  struct ux_channel *c = s->call.channel;
   ux_channel_settle(L, &s->bytes);
   struct ux_deadline deadline = ux_check_deadline(L, timeout_arg);
-  if (can_evict(c)) return put_evicting(L, s, &deadline);
-  return ux_channel_wait(L, &s->call, &deadline);
+  return ux_channel_wait_for_room(L, &s->call, &deadline, &s->bytes.length);
 }
 
 static int put(lua_State *L, struct sending *s, int timeout_arg) {
@@ -164,17 +169,19 @@ struct sending_many {
   struct ux_channel_call call;
   struct ux_ring_item items[CHUNK];
   size_t first, count;
+  size_t length; /* of the one that there is no room for */
 };
 
 static int attempt_put_many(struct ux_channel_call *call) {
   struct sending_many *s = (struct sending_many *)call;
-  size_t done = 0;
   int err = begin(call->channel);
-  if (err != 0) return err;
-  err = ux_ring_put_many(
-    call->ring, s->items + s->first, s->count - s->first, &done);
-  s->first += done;
-  if (err == 0 && s->first < s->count) return EAGAIN;
+  while (err == 0 && s->first < s->count) {
+    size_t done;
+    err = ux_ring_put_many(
+      call->ring, s->items + s->first, s->count - s->first, &done);
+    s->first += done;
+  }
+  if (s->first < s->count) s->length = s->items[s->first].length;
   return err;
 }
 
@@ -216,7 +223,7 @@ static int l_send_many(lua_State *L) {
     struct sending_many s = {
       .call = {c, c->out, UX_RING_PUT, attempt_put_many}};
     load(L, &s, sent + 1, most);
-    err = ux_channel_wait(L, &s.call, &deadline);
+    err = ux_channel_wait_for_room(L, &s.call, &deadline, &s.length);
     sent += (lua_Integer)s.first;
     lua_settop(L, 3);
   }
@@ -233,7 +240,7 @@ struct receiving {
   size_t needed; /* bytes of the buffer, after ERANGE */
 };
 
-/* Into the inbox, as ux_ring_get_many does it. */
+/* Into the inbox, as ux_ring_get_many does it; it does not count yet. */
 static void put_in(struct ux_channel *c, const struct ux_ring_message *m,
                    const void *data) {
   struct ux_ring_packed head = {
@@ -241,7 +248,6 @@ static void put_in(struct ux_channel *c, const struct ux_ring_message *m,
   memcpy(c->inbox.data, &head, sizeof head);
   if (data != NULL) memcpy(c->inbox.data + sizeof head, data, m->length);
   c->inbox_at = 0;
-  c->inbox_count = 1;
 }
 
 /* Those that lap or evict can't be held. */
@@ -274,8 +280,20 @@ static int attempt_get(struct ux_channel_call *call) {
   if (err == ERANGE) g->needed = head + m.length;
   if (err != 0) return err;
   put_in(c, &m, NULL);
+  c->inbox_count = 1;
   c->lost += m.lost;
   return 0;
+}
+
+/* What was lost before each of those in the inbox. */
+static void count_lost(struct ux_channel *c) {
+  const char *at = c->inbox.data;
+  struct ux_ring_packed head;
+  if (c->segment.options.policy != UX_SEGMENT_LAP) return;
+  for (size_t i = 0; i < c->inbox_count; i++) {
+    ux_ring_packed_next(&at, &head);
+    c->lost += head.lost;
+  }
 }
 
 static int attempt_get_many(struct ux_channel_call *call) {
@@ -290,6 +308,7 @@ static int attempt_get_many(struct ux_channel_call *call) {
   if (err != 0) return err;
   c->inbox_at = 0;
   c->inbox_count = count;
+  count_lost(c);
   return 0;
 }
 
@@ -308,16 +327,21 @@ static bool push_held(lua_State *L, struct ux_channel *c,
   return false;
 }
 
-/* 0 with the string; or nothing is pushed: ECANCELED, try again; an error. */
+/* 0 with the string; or nothing is pushed: ECANCELED, try again; an error. What
+   is in the inbox counts once it was let go: handlers that receive meanwhile
+   put what is held back. */
 static int give_held(lua_State *L, struct ux_channel *c) {
   struct ux_ring_message m = c->held;
   bool is_pushed = push_held(L, c, &m);
   ux_channel_check_still(L, c);
-  int err = ux_channel_let_go(L, c, c->in, &c->held_mark, ux_ring_release);
+  int err = c->held_mark != (lua_Integer)m.position + 1
+              ? ECANCELED /* a finalizer took it */
+              : ux_channel_let_go(L, c, c->in, &c->held_mark, ux_ring_release);
   if (is_pushed && err != 0) lua_pop(L, 1);
   if (is_pushed) return err;
-  c->inbox_count = err == 0;
-  return err == 0 ? ECANCELED : err;
+  if (err != 0) return err;
+  c->inbox_count = 1;
+  return ECANCELED;
 }
 
 /* ---- the inbox --------------------------------------------------------- */

@@ -240,9 +240,8 @@ static int l_len(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   struct ux_ring_stats s = {0};
   int err = ux_ring_stats(c->in != NULL ? c->in : &c->rings[0], &s);
-  uint64_t gone = s.gets + s.dropped;
-  uint64_t there = s.puts > gone ? s.puts - gone : 0;
-  if (c->segment.options.kind == UX_SEGMENT_BROADCAST) there = s.lag;
+  bool is_broadcast = c->segment.options.kind == UX_SEGMENT_BROADCAST;
+  uint64_t there = is_broadcast ? s.lag : s.messages;
   lua_pushinteger(L, err == 0 ? (lua_Integer)(there + c->inbox_count) : 0);
   return 1;
 }

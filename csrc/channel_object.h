@@ -147,6 +147,12 @@ struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
                                           int arg, const struct ux_ring *ring);
 void ux_channel_settle(lua_State *L, struct ux_channel_bytes *bytes);
 
+/* The same of a put: a broadcast throws out those that leave no room for
+   *length bytes, if it is made so. */
+int ux_channel_wait_for_room(lua_State *L, struct ux_channel_call *call,
+                             struct ux_deadline *deadline,
+                             const size_t *length);
+
 /* ---- what is received -------------------------------------------------- */
 
 /* lua_pcall for a function that gives values of the inbox: whoever asks for

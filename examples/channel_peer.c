@@ -6,7 +6,8 @@
           channel_peer receive NAME   prints what comes, until it is closed
           channel_peer close NAME     closes it, and removes the name
    cc -Icsrc examples/channel_peer.c csrc/lib/ring*.c csrc/lib/segment*.c \
-     csrc/lib/futex.c csrc/lib/clock.c -pthread -o channel_peer */
+     csrc/lib/futex.c csrc/lib/clock.c csrc/lib/memory.c -pthread \
+     -o channel_peer */
 #include "lib/ring.h"
 
 #include <errno.h>

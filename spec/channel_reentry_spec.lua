@@ -113,6 +113,34 @@ describe("A channel that is closed by a finalizer", function()
   end)
 end)
 
+describe("A long string that is being received", function()
+  it("may be taken by a finalizer", function()
+    local q <close> = assert(channel.queue())
+    local text = ("x"):rep(60000)
+    local got, why, finalizes = {}, nil, false
+    local function take()
+      local message, problem, code = q:receive(0)
+      if message then got[#got + 1] = tonumber(message:match "%d+") end
+      if not message and code ~= ipc.errno.ETIMEDOUT then why = problem end
+    end
+    local function finalizer()
+      if finalizes then take() end
+    end
+    for i = 1, ROUNDS do
+      q:send(i .. text)
+      finalizes = i % 2 == 0
+      if finalizes then setmetatable({}, {__gc = finalizer}) end
+      take()
+      assert.is_nil(why)
+    end
+    finalizes = false
+    while #q > 0 do take() end
+    table.sort(got)
+    assert.equal(ROUNDS, #got)
+    for i = 1, ROUNDS do assert(got[i] == i, got[i]) end
+  end)
+end)
+
 describe("A subscriber", function()
   after_each(function() hook = nil end)
 

@@ -82,6 +82,22 @@ describe("channel.service", function()
     t.timed_out(service:accept(0))
   end)
 
+  it("gives nobody the reply to one who had the place before", function()
+    local service <close> = assert(channel.service())
+    local first = in_child(function()
+      return select(2, service:call("first", 0)) == "timeout"
+    end)
+    finish(first)
+    assert.is_true(service:accept(SOON):reply "to the first")
+    local second = in_child(function() -- in the first one's place
+      return service:call("second", SOON) == "to the second"
+    end)
+    local request, value = service:accept(SOON)
+    assert.equal("second", value)
+    assert.is_true(request:reply "to the second")
+    finish(second)
+  end)
+
   it("fails a request whose server died", function()
     local service <close> = assert(channel.service())
     local server = serve(service, double)

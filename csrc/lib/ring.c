@@ -320,10 +320,13 @@ int ux_ring_stats(struct ux_ring *r, struct ux_ring_stats *stats) {
   bool is_broadcast = r->mode == &ux_ring_broadcast_mode;
   uint64_t from = ux_see(is_broadcast ? &q->tail_at : &q->read_at);
   uint64_t used = ux_see(&q->write_at) - from;
+  uint64_t gone = ux_get(&q->gets) + ux_get(&q->displaced);
+  uint64_t puts = ux_get(&q->puts);
   *stats = (struct ux_ring_stats){
     .capacity = r->mask + 1,
     .used = used <= r->mask + 1 ? used : 0,
-    .puts = ux_get(&q->puts),
+    .messages = puts > gone ? puts - gone : 0,
+    .puts = puts,
     .gets = ux_get(&q->gets),
     .put_bytes = ux_get(&q->put_bytes),
     .dropped = ux_get(&q->dropped),

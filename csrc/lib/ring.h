@@ -33,12 +33,16 @@
 
 #include <sys/uio.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum ux_ring_side { UX_RING_PUT, UX_RING_GET };
 
 /* What a put does when there is no room. */
 enum ux_ring_overflow {
   UX_RING_FULL,        /* EAGAIN: the caller waits, or fails */
-  UX_RING_DROP_NEW,    /* 0, and it is counted as dropped */
+  UX_RING_DROP_NEW,    /* 0, and it is counted as dropped; reserve: EAGAIN */
   UX_RING_DROP_OLDEST, /* queue: makes room, what goes is counted */
 };
 
@@ -67,15 +71,16 @@ struct ux_ring {
   bool is_role_taken[2];
   /* Why a side said EAGAIN last: while these are so. */
   struct ux_ring_watch {
-    const _Atomic uint64_t *word64;
-    const _Atomic uint32_t *word32;
+    const UX_ATOMIC(uint64_t) * word64;
+    const UX_ATOMIC(uint32_t) * word32;
     uint64_t seen64;
     uint32_t seen32;
   } watch[2];
-  _Atomic uint32_t *lock; /* what said EBUSY; else NULL */
+  UX_ATOMIC(uint32_t) * lock; /* what said EBUSY; else NULL */
   uint32_t lock_seen;
-  _Atomic uint32_t *slept_on; /* a lock */
+  UX_ATOMIC(uint32_t) * slept_on; /* a lock */
   bool is_looking;
+  bool was_woken;    /* for room, and has not put since */
   int64_t looked_at; /* when it was last looked for the dead */
   struct ux_ring_spin {
     int64_t ns;           /* what it may take */
@@ -292,6 +297,7 @@ int ux_ring_bell_rearm(struct ux_ring *r, enum ux_ring_side side);
 
 struct ux_ring_stats {
   uint64_t capacity, used;     /* bytes, records' heads included */
+  uint64_t messages;           /* put, and neither got nor dropped */
   uint64_t puts, gets;         /* messages; ± 1 for each one killed at it */
   uint64_t put_bytes, dropped; /* dropped: by overflow */
   uint64_t aborted;            /* loans given back, or of the dead */
@@ -301,5 +307,9 @@ struct ux_ring_stats {
 };
 
 int ux_ring_stats(struct ux_ring *r, struct ux_ring_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

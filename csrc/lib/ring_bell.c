@@ -25,9 +25,14 @@ static int new_socket(void) {
   return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* Of the bell of one slot: 0, or which ring's it is and that it is armed. */
+/* Of the bell of one slot, below its count: 0, or which ring's it is and that
+   it is armed. */
 static uint32_t armed_mark(const struct ux_ring *r) {
   return r->index << 1 | 1u;
+}
+
+static bool is_armed(const struct ux_ring *r, uint32_t bell) {
+  return (bell & (UX_BELL_ONE - 1)) == armed_mark(r);
 }
 
 static int ring_one(struct ux_ring *r, uint32_t who, int side) {
@@ -42,27 +47,49 @@ static int ring_one(struct ux_ring *r, uint32_t who, int side) {
   return sent >= 0 ? 0 : errno;
 }
 
-/* First the event's mark is taken off, then the bells': who arms his in
-   between sets it again, and looks once more. */
-void ux_ring_ring_bells(struct ux_ring *r, _Atomic uint32_t *event) {
-  int side = event == &r->at->not_full ? UX_RING_PUT : UX_RING_GET;
-  atomic_fetch_and(event, ~UX_EVENT_BELL);
-  for (uint32_t i = 0; i < r->segment->options.slots; i++) {
-    struct ux_slot_shared *slot = &r->segment->at->slot[i];
-    uint32_t armed = armed_mark(r);
-    if (ux_get(&slot->bell[side]) != armed) continue;
-    if (!atomic_compare_exchange_strong(&slot->bell[side], &armed, 0))
-      continue;
-    UX_STEP("bell");
-    ring_one(r, ux_who(i, ux_get(&slot->epoch)), side);
-  }
+/* A lack of ours, who rings: the next one shall. Else it was rung, or there is
+   nobody. */
+static bool is_lack(int err) {
+  return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
 }
 
-static int arm(struct ux_ring *r, enum ux_ring_side side) {
+/* Rings if it is armed. False: it could not, and it is armed still. */
+static bool ring_slot(struct ux_ring *r, uint32_t i, int side) {
+  struct ux_slot_shared *slot = &r->segment->at->slot[i];
+  uint32_t bell = ux_see(&slot->bell[side]);
+  if (!is_armed(r, bell)) return true;
+  UX_STEP("bell");
+  if (is_lack(ring_one(r, ux_who(i, ux_get(&slot->epoch)), side)))
+    return false;
+  UX_STEP("rung");
+  atomic_compare_exchange_strong(
+    &slot->bell[side], &bell, bell & ~(UX_BELL_ONE - 1));
+  return true;
+}
+
+/* First it is rung, then the marks are taken off: who is killed in between
+   leaves them for the next one. The event's mark stays if anybody armed his
+   bell meanwhile, which changes the word. */
+void ux_ring_ring_bells(struct ux_ring *r, _Atomic uint32_t *event) {
+  int side = event == &r->at->not_full ? UX_RING_PUT : UX_RING_GET;
+  uint32_t v = ux_see(event);
+  bool is_done = true;
+  for (uint32_t i = 0; i < r->segment->options.slots; i++)
+    is_done = ring_slot(r, i, side) && is_done;
+  UX_STEP("bells rung");
+  if (is_done) atomic_compare_exchange_strong(event, &v, v & ~UX_EVENT_BELL);
+}
+
+static void arm(struct ux_ring *r, enum ux_ring_side side) {
   struct ux_slot_shared *slot = &r->segment->at->slot[r->segment->slot];
-  atomic_store(&slot->bell[side], armed_mark(r));
-  atomic_fetch_or(ux_ring_event(r, side), UX_EVENT_BELL);
-  return 0;
+  _Atomic uint32_t *event = ux_ring_event(r, side);
+  uint32_t count = ux_get(&slot->bell[side]) / UX_BELL_ONE + 1;
+  atomic_store(&slot->bell[side], count * UX_BELL_ONE | armed_mark(r));
+  UX_STEP("bell armed");
+  uint32_t v = ux_get(event);
+  while (!atomic_compare_exchange_weak(
+    event, &v, (v + UX_EVENT_ONE) | UX_EVENT_BELL)) {
+  }
 }
 
 /* One handle has one bell a side; a duplex has its two rings for that. */

@@ -121,8 +121,9 @@ static bool is_held(struct ux_ring *r, struct ux_head *h) {
   if (ux_head_kind(h) != UX_RECORD_LOAN) return false;
   if (!ux_segment_is_dead(r->segment, ux_head_holder(h))) return true;
   uint32_t tag = h->tag;
-  atomic_compare_exchange_strong(
-    &h->record->tag, &tag, ux_tag(UX_RECORD_ABORT, 0, 0));
+  if (atomic_compare_exchange_strong(
+        &h->record->tag, &tag, ux_tag(UX_RECORD_ABORT, 0, 0)))
+    atomic_fetch_add(&r->at->aborted, 1);
   return false;
 }
 
@@ -216,7 +217,8 @@ static int put_locked(struct ux_ring *r, uint32_t tag,
                       struct ux_place *place) {
   uint64_t at = ux_get(&r->at->write_at), stamp = ux_get(&r->at->stamp);
   int err = find_room(r, at, at, ux_span(src->length), place);
-  if (err == EAGAIN && r->overflow == UX_RING_DROP_NEW) {
+  bool is_loan = (tag & 15u) == UX_RECORD_LOAN;
+  if (err == EAGAIN && r->overflow == UX_RING_DROP_NEW && !is_loan) {
     ux_add(&r->at->dropped, 1);
     return ECANCELED;
   }
@@ -229,7 +231,10 @@ static int put_locked(struct ux_ring *r, uint32_t tag,
 static int start_put(struct ux_ring *r, size_t length) {
   if (length > r->limit) return EMSGSIZE;
   if (ux_ring_is_closed(r)) return EPIPE;
-  return lock(r);
+  int err = lock(r);
+  if (err != 0 || !ux_ring_is_shut(r)) return err;
+  ux_ring_unlock(&r->at->put_lock);
+  return EPIPE;
 }
 
 static int put_tagged(struct ux_ring *r, uint32_t tag,
@@ -290,7 +295,6 @@ static int reserve(struct ux_ring *r, size_t length,
   struct ux_ring_source src = {.length = length};
   uint32_t us = ux_segment_self(r->segment);
   int err = put_tagged(r, ux_tag(UX_RECORD_LOAN, 0, us), &src, &place);
-  if (err == ECANCELED) return EAGAIN;
   if (err != 0) return err;
   loan->position = place.start;
   loan->length = length;
@@ -319,6 +323,7 @@ static int find_start(struct ux_ring *r, enum ux_ring_start start,
   for (; *at != end; *at += h.span) {
     int err = ux_read_head(r, *at, end, &h);
     if (err != 0) return err;
+    if (ux_head_kind(&h) == UX_RECORD_PAD) continue; /* has no number */
     *stamp = h.stamp;
     uint64_t left = (next - h.stamp) & UX_STAMP_MASK;
     if (start == UX_RING_OLDEST || left <= last) return 0;
@@ -416,11 +421,13 @@ static bool was_passed(const struct ux_ring *r) {
 }
 
 static int see_more(struct ux_ring *r) {
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   uint64_t to = ux_see(&r->at->write_at);
-  if (to == r->get_at)
-    return was_closed ? EPIPE
-                      : ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, to);
+  if (to == r->get_at) {
+    if (end == EBUSY) return ux_ring_wait_for_lock(r, &r->at->put_lock);
+    ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, to);
+    return end;
+  }
   if (is_racing(r) && is_passed(r, ux_see(&r->at->tail_at))) {
     r->get_to = r->get_at;
     return ESTALE;
@@ -448,6 +455,8 @@ static int read_message(struct ux_ring *r, struct ux_head *h) {
   }
   if (ux_head_kind(h) == UX_RECORD_DATA) return 0;
   r->get_at += h->span;
+  if (ux_head_kind(h) == UX_RECORD_ABORT) /* is not lost: nobody gets it */
+    r->next_stamp = (r->next_stamp + 1) & UX_STAMP_MASK;
   return EINPROGRESS; /* the next one */
 }
 

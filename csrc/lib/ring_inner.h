@@ -194,10 +194,23 @@ static inline int ux_ring_lock(struct ux_ring *r, _Atomic uint32_t *lock) {
   uint32_t us = ux_segment_self(r->segment) | UX_LOCK_HELD;
   if (__builtin_expect(r->slept_on != lock, 1) &&
       atomic_compare_exchange_strong_explicit(
-        lock, &none, us, memory_order_acquire, memory_order_relaxed))
+        lock, &none, us, memory_order_seq_cst, memory_order_relaxed))
     return 0;
   return ux_ring_lock_slowly(r, lock);
 }
+
+/* Under the producers' lock: is it closed? Who asks ux_ring_end sees then that
+   we are here, or we see that it is closed. */
+static inline bool ux_ring_is_shut(const struct ux_ring *r) {
+  return atomic_load(&r->segment->at->state) != UX_STATE_READY;
+}
+
+/* What it means if there is nothing, asked before one looks: EAGAIN; EPIPE: it
+   is closed; EBUSY: but somebody had begun to put before that. */
+int ux_ring_end(struct ux_ring *r);
+
+/* Says EBUSY, and what to wait for. */
+int ux_ring_wait_for_lock(struct ux_ring *r, _Atomic uint32_t *lock);
 
 void ux_ring_wake_lock(_Atomic uint32_t *lock);
 

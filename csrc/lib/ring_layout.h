@@ -102,7 +102,8 @@ struct ux_ring_shared {
   /* Seldom written. */
   _Alignas(UX_LINE) _Atomic uint32_t role[2]; /* who put, got last; << 2 */
   _Atomic uint64_t aborted, redelivered, recovered;
-  uint64_t spare[8];
+  _Atomic uint64_t displaced; /* dropped by those put after them */
+  uint64_t spare[7];
 };
 
 enum { UX_ROLE_NEVER, UX_ROLE_HERE, UX_ROLE_GONE };
@@ -115,14 +116,16 @@ _Static_assert(sizeof(struct ux_record) == 16, "record");
 #define UX_SUBSCRIBED 0x40000000u /* with who it is */
 #define UX_EVICTED 0x20000000u
 
+/* Each arming of a bell is another one. */
+#define UX_BELL_ONE (1u << (UX_SLOT_BITS + 2))
+
 struct ux_slot_shared {
   _Alignas(UX_LINE) _Atomic uint32_t epoch;
   _Atomic uint32_t is_used;
   _Atomic uint32_t roles;
   _Atomic int32_t pid;
   _Atomic uint64_t start_time;
-  _Atomic uint32_t bell[2];      /* armed: ring << 1 | 1 */
-  _Atomic uint32_t bell_ring[2]; /* … of which ring */
+  _Atomic uint32_t bell[2]; /* armed: count << 12 | ring << 1 | 1 */
   /* A subscriber's own. */
   _Alignas(UX_LINE) _Atomic uint64_t cursor;
   _Atomic uint32_t subscribed;

@@ -11,7 +11,6 @@ int ux_queue_reserve(struct ux_ring *r, size_t length,
   struct ux_ring_source src = {.length = length};
   uint32_t us = ux_segment_self(r->segment);
   int err = ux_queue_put(r, ux_tag(UX_RECORD_LOAN, 0, us), &src, &place);
-  if (err == ECANCELED) return EAGAIN;
   if (err != 0) return err;
   UX_STEP("reserved");
   loan->position = place.start;
@@ -98,11 +97,11 @@ int ux_queue_peek(struct ux_ring *r, struct ux_ring_message *m) {
   struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   err = peek_locked(r, m, &w);
   ux_ring_unlock(&r->at->get_lock);
   ux_queue_pass_on(r, &w, err);
-  return ux_queue_is_over(r, err, was_closed);
+  return ux_queue_is_over(r, err, end);
 }
 
 static int find_taken(struct ux_ring *r, uint64_t position,

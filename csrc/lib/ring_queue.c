@@ -67,19 +67,22 @@ static int drop_oldest(struct ux_ring *r, uint64_t at, uint64_t span,
     if (err != 0) break;
     ux_walk_take(r, &w, &h);
     ux_add(&r->at->gets, -(uint64_t)1);
+    ux_add(&r->at->displaced, 1);
     ux_add(&r->at->dropped, 1);
     err = find_room(r, at, span, place);
   } while (err == EAGAIN);
   ux_ring_unlock(&r->at->get_lock);
+  r->was_woken = true; /* there may be more room than is needed */
   return err;
 }
 
-/* ECANCELED: it was dropped, and counted. */
-static int drop(struct ux_ring *r, uint64_t at, uint64_t span,
+/* ECANCELED: it was dropped, and counted. A loan is no message yet. */
+static int drop(struct ux_ring *r, uint32_t tag, uint64_t at, uint64_t span,
                 struct ux_place *place) {
+  bool is_loan = (tag & 15u) == UX_RECORD_LOAN;
   if (r->overflow == UX_RING_DROP_OLDEST)
     return drop_oldest(r, at, span, place);
-  if (r->overflow != UX_RING_DROP_NEW) return EAGAIN;
+  if (r->overflow != UX_RING_DROP_NEW || is_loan) return EAGAIN;
   ux_add(&r->at->dropped, 1);
   return ECANCELED;
 }
@@ -90,7 +93,7 @@ static int put_locked(struct ux_ring *r, uint32_t tag,
   uint64_t at, span = ux_span(src->length);
   int err = find_end(r, &at);
   if (err == 0) err = find_room(r, at, span, place);
-  if (err == EAGAIN) err = drop(r, at, span, place);
+  if (err == EAGAIN) err = drop(r, tag, at, span, place);
   if (err != 0) return err;
   write_record(r, place, tag, src);
   show(r, at, place->end, 1, src->length);
@@ -104,7 +107,18 @@ static int start_put(struct ux_ring *r, size_t length) {
   if (ux_ring_is_closed(r)) return EPIPE;
   err = ux_ring_lock(r, &r->at->put_lock);
   UX_STEP("put locked");
-  return err == EOWNERDEAD ? 0 : err;
+  if (err != 0 && err != EOWNERDEAD) return err;
+  if (!ux_ring_is_shut(r)) return 0;
+  ux_ring_unlock(&r->at->put_lock);
+  return EPIPE;
+}
+
+/* Who was woken alone, and may leave room, wakes the next. */
+static void finish_put(struct ux_ring *r, int err) {
+  ux_ring_unlock(&r->at->put_lock);
+  if (__builtin_expect(!r->was_woken, 1) || err != 0) return;
+  r->was_woken = false;
+  ux_ring_notify(r, &r->at->not_full, false);
 }
 
 int ux_queue_put(struct ux_ring *r, uint32_t tag,
@@ -112,7 +126,7 @@ int ux_queue_put(struct ux_ring *r, uint32_t tag,
   int err = start_put(r, src->length);
   if (err != 0) return err;
   err = put_locked(r, tag, src, place);
-  ux_ring_unlock(&r->at->put_lock);
+  finish_put(r, err);
   return err;
 }
 
@@ -153,7 +167,7 @@ static int put_many(struct ux_ring *r, const struct ux_ring_item *items,
   int err = start_put(r, 0);
   if (err != 0) return err;
   err = put_many_locked(r, items, count, done);
-  ux_ring_unlock(&r->at->put_lock);
+  finish_put(r, err);
   if (err == 0) ux_ring_notify(r, &r->at->not_empty, *done > 1);
   if (err == EAGAIN && count > 0 && r->overflow != UX_RING_FULL) {
     err = ux_ring_put(r, items[0].data, items[0].length, items[0].mark);
@@ -184,11 +198,11 @@ static int get_locked(struct ux_ring *r, void *buffer, size_t size,
   return 0;
 }
 
-/* Nothing there: for good, if it was closed before that was seen. */
-int ux_queue_is_over(const struct ux_ring *r, int err, bool was_closed) {
-  return err == EAGAIN && was_closed && r->watch[UX_RING_GET].word64 != NULL
-           ? EPIPE
-           : err;
+/* Nothing there: for good, if it was closed before that was seen. A loan is
+   something. */
+int ux_queue_is_over(struct ux_ring *r, int err, int end) {
+  if (err != EAGAIN || r->watch[UX_RING_GET].word64 == NULL) return err;
+  return end == EBUSY ? ux_ring_wait_for_lock(r, &r->at->put_lock) : end;
 }
 
 /* Who was woken alone, and leaves something, wakes the next. Room may have
@@ -204,11 +218,11 @@ static int get(struct ux_ring *r, void *buffer, size_t size,
   struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   err = get_locked(r, buffer, size, m, &w);
   ux_ring_unlock(&r->at->get_lock);
   ux_queue_pass_on(r, &w, err);
-  return ux_queue_is_over(r, err, was_closed);
+  return ux_queue_is_over(r, err, end);
 }
 
 /* All are copied first; then one store takes them. If others hold some of
@@ -245,11 +259,11 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
   struct ux_walk w = {.is_freed = false};
   int err = ux_queue_start_get(r);
   if (err != 0) return err;
-  bool was_closed = ux_ring_is_closed(r);
+  int end = ux_ring_end(r);
   err = get_many_locked(r, buffer, size, max, count, needed, &w);
   ux_ring_unlock(&r->at->get_lock);
   ux_queue_pass_on(r, &w, err);
-  return ux_queue_is_over(r, err, was_closed);
+  return ux_queue_is_over(r, err, end);
 }
 
 /* Producers wait for consumers alone, who look for their own dead. */
@@ -259,7 +273,10 @@ static bool look(struct ux_ring *r, enum ux_ring_side side) {
   if (side == UX_RING_PUT) return false;
   if (r->segment->options.kind == UX_SEGMENT_SERVICE && r->index > 0)
     ux_service_look(r);
-  if (ux_queue_start_get(r) != 0) return false;
+  if (ux_queue_start_get(r) != 0) {
+    r->lock = NULL; /* it is for something else that we wait */
+    return false;
+  }
   r->is_looking = true;
   int err = ux_walk_find(r, &w, &h);
   r->is_looking = false;

@@ -23,7 +23,7 @@ struct ux_walk {
 };
 
 int ux_queue_start_get(struct ux_ring *r);
-int ux_queue_is_over(const struct ux_ring *r, int err, bool was_closed);
+int ux_queue_is_over(struct ux_ring *r, int err, int end);
 void ux_queue_pass_on(struct ux_ring *r, const struct ux_walk *w, int err);
 
 /* The first that can be taken, and those behind: 0, EAGAIN, EBADMSG. */

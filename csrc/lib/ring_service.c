@@ -3,10 +3,11 @@
 #include "lib/ring_queue.h"
 #include "lib/ring_spsc.h"
 
-/* Stands before the bytes of requests and replies. */
+/* Stands before the bytes of requests and replies. client: whom a reply is
+   for: its ring may be another one's by now. */
 struct service_head {
   uint64_t id;
-  uint32_t is_failed, spare;
+  uint32_t is_failed, client;
 };
 
 _Static_assert(sizeof(struct service_head) == UX_SERVICE_HEAD, "head");
@@ -43,18 +44,34 @@ static int check_own(struct ux_ring *replies) {
   return err;
 }
 
+static int collect(struct ux_ring *replies, void *buffer, size_t size,
+                   struct ux_ring_message *m, struct service_head *head) {
+  int err = ux_ring_get(replies, buffer, size, m);
+  if (err != 0) return err;
+  if (m->length < sizeof *head) return EBADMSG;
+  memcpy(head, buffer, sizeof *head);
+  m->data = (const char *)buffer + sizeof *head;
+  m->length -= sizeof *head;
+  return 0;
+}
+
+#define STRANGE 1000 /* replies to others, and signals have their turn */
+
+/* Who had the slot before may have left without its replies, or died. */
 int ux_service_collect(struct ux_ring *replies, void *buffer, size_t size,
                        struct ux_ring_message *m, uint64_t *id) {
   struct service_head head;
   int err = check_own(replies);
-  if (err == 0) err = ux_ring_get(replies, buffer, size, m);
+  for (int i = 0; err == 0 && i < STRANGE; i++) {
+    err = collect(replies, buffer, size, m, &head);
+    if (err != 0 || head.client != ux_segment_self(replies->segment)) continue;
+    *id = head.id;
+    return head.is_failed ? ECANCELED : 0;
+  }
   if (err != 0) return err;
-  if (m->length < sizeof head) return EBADMSG;
-  memcpy(&head, buffer, sizeof head);
-  m->data = (const char *)buffer + sizeof head;
-  m->length -= sizeof head;
-  *id = head.id;
-  return head.is_failed ? ECANCELED : 0;
+  uint64_t at = ux_get(&replies->at->write_at);
+  return ux_ring_wait_for(
+    replies, UX_RING_GET, &replies->at->write_at, at - 1);
 }
 
 /* ---- servers ----------------------------------------------------------- */
@@ -104,9 +121,9 @@ static int answer(struct ux_ring *requests, struct ux_ring *replies,
 int ux_service_reply(struct ux_ring *requests, struct ux_ring *replies,
                      const struct ux_service_request *q,
                      const struct iovec *iov, int count, unsigned mark) {
-  struct service_head head = {.id = q->id};
-  int err =
-    answer(requests, replies, q->message.from, &head, iov, count, mark);
+  uint32_t client = q->message.from;
+  struct service_head head = {.id = q->id, .client = client};
+  int err = answer(requests, replies, client, &head, iov, count, mark);
   UX_STEP("replied");
   if (err != 0 && err != ECONNRESET) return err;
   int failed = ux_ring_release(requests, q->message.position);
@@ -124,6 +141,7 @@ bool ux_service_fail(struct ux_ring *r, const struct ux_head *h) {
   struct service_head head;
   memcpy(&head, ux_record_data(h->record), sizeof head);
   head.is_failed = 1;
+  head.client = h->from;
   int err = answer(r, &replies, h->from, &head, NULL, 0, 0);
   UX_STEP("failure told");
   if (err == EAGAIN || err == EBUSY) return true; /* another time */

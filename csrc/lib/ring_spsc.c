@@ -138,10 +138,7 @@ static int full(struct ux_ring *r, uint64_t from) {
     ux_ring_notify(r, &r->at->not_empty, true);
   }
   ux_ring_wait_for(r, UX_RING_PUT, &r->at->read_at, from);
-  if (is_over(r, UX_RING_PUT)) return EPIPE;
-  if (r->overflow != UX_RING_DROP_NEW) return EAGAIN;
-  ux_add(&r->at->dropped, 1);
-  return ECANCELED;
+  return is_over(r, UX_RING_PUT) ? EPIPE : EAGAIN;
 }
 
 static int find_room(struct ux_ring *r, uint64_t span,
@@ -171,6 +168,10 @@ int ux_spsc_write(struct ux_ring *r, const struct ux_ring_source *src) {
   struct ux_place place;
   int err = start_put(r, src->length);
   if (err == 0) err = find_room(r, ux_span(src->length), &place);
+  if (err == EAGAIN && r->overflow == UX_RING_DROP_NEW) {
+    ux_add(&r->at->dropped, 1);
+    return ECANCELED;
+  }
   if (err != 0) return err;
   ux_copy_in(r, place.start, src);
   UX_STEP("put copied");
@@ -285,7 +286,7 @@ static int reserve(struct ux_ring *r, size_t length,
   struct ux_place place;
   int err = start_put(r, length);
   if (err == 0) err = find_room(r, ux_span(length), &place);
-  if (err != 0) return err == ECANCELED ? EAGAIN : err;
+  if (err != 0) return err;
   loan->position = place.start;
   loan->length = length;
   loan->data = ux_record_data(ux_record_at(r, place.start));

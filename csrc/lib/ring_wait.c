@@ -90,6 +90,19 @@ int ux_ring_lock_slowly(struct ux_ring *r, _Atomic uint32_t *lock) {
   return EOWNERDEAD;
 }
 
+int ux_ring_wait_for_lock(struct ux_ring *r, _Atomic uint32_t *lock) {
+  return busy(r, lock, ux_get(lock));
+}
+
+int ux_ring_end(struct ux_ring *r) {
+  if (!ux_ring_is_shut(r)) return EAGAIN;
+  uint32_t v = atomic_load(&r->at->put_lock);
+  bool is_putting = (v & UX_LOCK_HELD) != 0 &&
+                    !is_owner(v, ux_segment_self(r->segment)) &&
+                    !ux_segment_is_dead(r->segment, v & UX_WHO_MASK);
+  return is_putting ? EBUSY : EPIPE;
+}
+
 void ux_ring_wake_lock(_Atomic uint32_t *lock) {
   ux_futex_wake(lock, 1);
 }
@@ -259,7 +272,9 @@ static int sleep_on_event(struct ux_ring *r, enum ux_ring_side side,
   UX_STEP("sleeping");
   if (ux_ring_would_go_on(r, side) || ux_ring_is_closed(r)) return 0;
   UX_STEP("sleep");
-  return ux_futex_wait(event, v, until);
+  int err = ux_futex_wait(event, v, until);
+  if (err == 0 && side == UX_RING_PUT) r->was_woken = true;
+  return err;
 }
 
 int ux_ring_sleep(struct ux_ring *r, enum ux_ring_side side, int64_t at) {

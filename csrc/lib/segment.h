@@ -21,6 +21,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* C++ has other atomics, and needs to know none of ours: pointers alone. */
+#ifdef __cplusplus
+#define UX_ATOMIC(type) type
+extern "C" {
+#else
+#define UX_ATOMIC(type) _Atomic type
+#endif
+
 enum ux_segment_kind {
   UX_SEGMENT_QUEUE = 1, /* one ring, each message to one */
   UX_SEGMENT_SPSC,      /* one ring, one producer, one consumer, no locks */
@@ -138,5 +146,9 @@ int ux_segment_look(const char *name, struct ux_segment_info *info);
 /* Removes the name if nobody alive takes part: EBUSY else. Safe against who
    opens it meanwhile: that one gets a new one, or ENOENT. */
 int ux_segment_remove_unused(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -124,8 +124,8 @@ static int fill_slot(struct ux_segment *s, uint32_t i) {
   uint32_t epoch = atomic_load(&slot->epoch) + 1;
   uint32_t seen = atomic_load(&s->at->slots_seen);
   atomic_store(&slot->subscribed, 0);
-  atomic_store(&slot->bell[0], 0);
-  atomic_store(&slot->bell[1], 0);
+  for (int side = 0; side < 2; side++) /* not armed, whatever it was */
+    atomic_fetch_and(&slot->bell[side], ~(UX_BELL_ONE - 1));
   atomic_store(&slot->roles, 0);
   atomic_store(&slot->pid, getpid());
   atomic_store(&slot->start_time, own_start_time());

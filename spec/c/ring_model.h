@@ -39,7 +39,7 @@ struct actor {
   int woken;           /* result of the wait */
   int sent, tried;
   int got[MESSAGES * 2], got_count;
-  uint64_t lost;
+  uint64_t lost, position;
   const char *step;
 };
 

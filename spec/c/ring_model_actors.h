@@ -5,6 +5,9 @@
 
 #include "ring_model.h"
 
+/* One who comes before, or afterwards. */
+static struct actor leftover;
+
 /* ---- what actors do ---------------------------------------------------- */
 
 #define LENGTH 200 /* four of them fill a ring of 1024 */
@@ -28,10 +31,10 @@ static bool wait_again(struct ux_ring *r, enum ux_ring_side side, int err) {
   return true;
 }
 
-static void produce(int self, int count) {
+static void produce_from(int self, int first, int last) {
   struct actor *a = &actors[self];
   char buffer[LENGTH];
-  for (int i = 1; i <= count; i++) {
+  for (int i = first; i <= last; i++) {
     a->tried = i;
     fill(buffer, self * 16 + i);
     while (wait_again(
@@ -39,6 +42,10 @@ static void produce(int self, int count) {
     }
     a->sent = i;
   }
+}
+
+static void produce(int self, int count) {
+  produce_from(self, 1, count);
 }
 
 static void produce_1(int self) {
@@ -137,6 +144,78 @@ static void peek_1(int self) {
   a->is_inside = false;
 }
 
+/* One has peeked at the first message, and only lets it go. */
+static void peek_first(void) {
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  fill(buffer, 1);
+  check(ux_ring_put(&actors[0].ring, buffer, LENGTH, 0) == 0, "put");
+  check(ux_ring_peek(&actors[2].ring, &m) == 0, "peek");
+  actors[0].tried = actors[0].sent = 1;
+  note(&actors[2], value_of(m.data, m.length));
+  actors[2].position = m.position;
+}
+
+static void release_first(int self) {
+  struct actor *a = &actors[self];
+  int err;
+  while ((err = ux_ring_release(&a->ring, a->position)) == EBUSY)
+    ux_ring_sleep(&a->ring, UX_RING_GET, 0);
+  check(err == 0, "release");
+}
+
+static void produce_second(int self) {
+  produce_from(self, 2, 2);
+}
+
+/* The first message is as long as two others, of which there are two. */
+static void fill_up(void) {
+  static const char zeros[490];
+  for (int i = 0; i < 3; i++)
+    check(ux_ring_put(
+            &leftover.ring, zeros, i == 0 ? sizeof zeros : LENGTH, 0) == 0,
+          "put");
+}
+
+static void get_first(int self) {
+  struct ux_ring_message m;
+  char buffer[490];
+  struct ux_ring *r = &actors[self].ring;
+  while (
+    wait_again(r, UX_RING_GET, ux_ring_get(r, buffer, sizeof buffer, &m))) {
+  }
+}
+
+static void produce_or_end(int self) {
+  struct actor *a = &actors[self];
+  char buffer[LENGTH];
+  int err;
+  a->tried = 1;
+  fill(buffer, self * 16 + 1);
+  do err = ux_ring_put(&a->ring, buffer, LENGTH, 0);
+  while (err != EPIPE && wait_again(&a->ring, UX_RING_PUT, err));
+  if (err == 0) a->sent = 1;
+}
+
+static void consume_until_end(int self) {
+  struct actor *a = &actors[self];
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  int err;
+  do {
+    a->is_inside = true;
+    err = ux_ring_get(&a->ring, buffer, sizeof buffer, &m);
+    if (err == 0) note(a, value_of(buffer, m.length));
+    a->is_inside = false;
+  } while (err == 0 ||
+           (err != EPIPE && wait_again(&a->ring, UX_RING_GET, err)));
+  a->is_told = true;
+}
+
+static void shut(int self) {
+  check(ux_segment_close(&actors[self].segment) == 0, "close");
+}
+
 /* ---- what must be true after a run ------------------------------------- */
 
 static bool is_anybody_killed(void) {
@@ -161,9 +240,7 @@ static void count_seen(void) {
   }
 }
 
-/* What is left in the ring, as one finds it who comes afterwards. */
-static struct actor leftover;
-
+/* What is left in the ring. */
 static void drain(void) {
   struct ux_ring_message m;
   char buffer[LENGTH];
@@ -225,6 +302,13 @@ static void verify_awake(void) {
     check(is_producer || leftover.got_count == 0, "asleep beside a message");
     check(!is_producer || leftover.got_count >= 3, "asleep beside room");
   }
+}
+
+/* What was sent was got, by who was there until the end. */
+static void verify_end(void) {
+  check_finished();
+  count_seen();
+  check(!actors[1].is_told || seen[0][1] >= actors[0].sent, "came too late");
 }
 
 static void verify_each(void) {
