@@ -38,6 +38,8 @@ int ux_channel_fail(lua_State *L, const struct ux_channel *c, int err,
     case EUSERS: return fail_slots(L, c, call);
     case ECANCELED: return ux_fail_words(L, err, call, "the server died");
     case EBADMSG: return ux_fail_words(L, err, call, "the segment is damaged");
+    case EDEADLK:
+      return ux_fail_words(L, err, call, "a loan or view of its own is open");
     default: return ux_fail(L, err, call, NULL);
   }
 }

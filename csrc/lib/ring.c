@@ -47,6 +47,7 @@ int ux_ring_begin_slowly(struct ux_ring *r) {
   if (err != 0) return err;
   r->fork_count = ux_segment_forks;
   r->is_putting = r->is_getting = false;
+  r->has_loan[0] = r->has_loan[1] = false;
   r->slept_on = NULL;
   r->lock = NULL;
   ux_ring_bell_forget(r);

@@ -21,6 +21,7 @@
 
      EBADMSG  what stands in the segment is impossible
      EPIPE    it was closed (get: and is empty); duplex: the other end is gone
+     EDEADLK  spsc: this handle's own loan, of the same side, is in the way
      EUSERS   all slots are taken; EMFILE … : after fork, of taking part anew
 
    No call allocates, and none calls back: lengths are told before (ERANGE).
@@ -69,6 +70,7 @@ struct ux_ring {
   uint64_t lost;
   bool is_putting, is_getting; /* has the role, or subscribed */
   bool is_role_taken[2];
+  bool has_loan[2]; /* spsc: reserved, or peeked at */
   /* Why a side said EAGAIN last: while these are so. */
   struct ux_ring_watch {
     const UX_ATOMIC(uint64_t) * word64;
@@ -172,7 +174,8 @@ static inline size_t ux_ring_packed_size(size_t length) {
 
 /* A place of `length` bytes in the ring, 16-aligned, in which the caller
    writes. Those behind it wait until it is committed or aborted; of a dead
-   owner it is aborted by whoever waits. */
+   owner it is aborted by whoever waits. In spsc mode one at a time, and no put
+   beside it. */
 struct ux_ring_loan {
   void *data;
   size_t length;
@@ -188,9 +191,9 @@ int ux_ring_abort(struct ux_ring *r, const struct ux_ring_loan *loan);
 
 /* The next message in place: m->data, m->length. No other consumer gets it;
    if this one dies before the release, the next one does. In a queue several
-   may be held at once. ENOTSUP: a broadcast that laps or evicts. The other
-   side may write to the bytes if it wants: they are not to be believed
-   twice. */
+   may be held at once, in spsc mode one, and no get beside it. ENOTSUP: a
+   broadcast that laps or evicts. The other side may write to the bytes if it
+   wants: they are not to be believed twice. */
 int ux_ring_peek(struct ux_ring *r, struct ux_ring_message *m);
 int ux_ring_release(struct ux_ring *r, uint64_t position);
 /* Not taken after all: goes to the next consumer (queue, service). */

@@ -66,6 +66,7 @@ void ux_spsc_leave(struct ux_ring *r) {
     if (side == UX_RING_PUT ? r->is_putting : r->is_getting)
       ux_segment_unlock_role(r->segment, r->index, side);
   r->is_putting = r->is_getting = false;
+  r->has_loan[0] = r->has_loan[1] = false;
   ux_ring_wake_everybody(r);
 }
 
@@ -116,6 +117,7 @@ static int start_put(struct ux_ring *r, size_t length) {
   int err = ux_ring_begin(r);
   if (err == 0 && !r->is_putting) err = ux_spsc_take_role(r, UX_RING_PUT);
   if (err != 0) return err;
+  if (r->has_loan[UX_RING_PUT]) return EDEADLK;
   if (length > r->limit) return EMSGSIZE;
   if (ux_ring_is_closed(r) || is_other_gone(r, UX_RING_PUT)) return EPIPE;
   return 0;
@@ -223,6 +225,7 @@ static int see_more(struct ux_ring *r) {
 static int find_message(struct ux_ring *r, struct ux_head *h) {
   int err = ux_ring_begin(r);
   if (err == 0 && !r->is_getting) err = ux_spsc_take_role(r, UX_RING_GET);
+  if (err == 0 && r->has_loan[UX_RING_GET]) err = EDEADLK;
   while (err == 0) {
     if (r->get_at == r->get_to) err = see_more(r);
     if (err == 0) err = ux_read_head(r, r->get_at, r->get_to, h);
@@ -279,7 +282,7 @@ static int get_many(struct ux_ring *r, void *buffer, size_t size, size_t max,
   return *count > 0 ? 0 : err;
 }
 
-/* ---- loans: one at a time, and nothing is said of it -------------------- */
+/* ---- loans: one at a time, and only its owner knows of it --------------- */
 
 static int reserve(struct ux_ring *r, size_t length,
                    struct ux_ring_loan *loan) {
@@ -290,13 +293,18 @@ static int reserve(struct ux_ring *r, size_t length,
   loan->position = place.start;
   loan->length = length;
   loan->data = ux_record_data(ux_record_at(r, place.start));
+  r->has_loan[UX_RING_PUT] = true;
   return 0;
+}
+
+static bool holds_loan(const struct ux_ring *r, enum ux_ring_side side) {
+  return r->has_loan[side] && r->fork_count == ux_segment_forks;
 }
 
 /* Is it still what comes next? */
 static int check_loan(struct ux_ring *r, const struct ux_ring_loan *loan,
                       struct ux_place *place) {
-  if (!r->is_putting || r->fork_count != ux_segment_forks) return EBADMSG;
+  if (!holds_loan(r, UX_RING_PUT)) return EBADMSG;
   *place = ux_place_of(r, r->put_at, ux_span(loan->length));
   return place->start == loan->position ? 0 : EBADMSG;
 }
@@ -307,6 +315,7 @@ static int commit(struct ux_ring *r, const struct ux_ring_loan *loan,
   int err = check_loan(r, loan, &place);
   if (err != 0) return err;
   if (length > loan->length) return EMSGSIZE;
+  r->has_loan[UX_RING_PUT] = false;
   finish_record(r, &place, length, mark);
   ux_spsc_publish(r);
   return 0;
@@ -315,8 +324,10 @@ static int commit(struct ux_ring *r, const struct ux_ring_loan *loan,
 static int abort_loan(struct ux_ring *r, const struct ux_ring_loan *loan) {
   struct ux_place place;
   int err = check_loan(r, loan, &place);
-  if (err == 0) ux_add(&r->at->aborted, 1);
-  return err;
+  if (err != 0) return err;
+  r->has_loan[UX_RING_PUT] = false;
+  ux_add(&r->at->aborted, 1);
+  return 0;
 }
 
 static int peek(struct ux_ring *r, struct ux_ring_message *m) {
@@ -325,15 +336,16 @@ static int peek(struct ux_ring *r, struct ux_ring_message *m) {
   if (err != 0) return err;
   ux_tell_message(m, &h);
   m->data = ux_record_data(h.record);
+  r->has_loan[UX_RING_GET] = true;
   return 0;
 }
 
 static int release(struct ux_ring *r, uint64_t position) {
   struct ux_head h;
-  if (!r->is_getting || r->fork_count != ux_segment_forks) return EBADMSG;
-  if (position != r->get_at || r->get_at == r->get_to) return EBADMSG;
+  if (!holds_loan(r, UX_RING_GET) || position != r->get_at) return EBADMSG;
   int err = ux_read_head(r, position, r->get_to, &h);
   if (err != 0) return err;
+  r->has_loan[UX_RING_GET] = false;
   r->get_at += h.span;
   r->gets++;
   take(r);
@@ -341,7 +353,9 @@ static int release(struct ux_ring *r, uint64_t position) {
 }
 
 static int untake(struct ux_ring *r, uint64_t position) {
-  return r->is_getting && position == r->get_at ? 0 : EBADMSG;
+  if (!holds_loan(r, UX_RING_GET) || position != r->get_at) return EBADMSG;
+  r->has_loan[UX_RING_GET] = false;
+  return 0;
 }
 
 const struct ux_ring_mode ux_ring_spsc_mode = {
