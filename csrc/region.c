@@ -25,7 +25,7 @@ struct ux_region *ux_region_new(lua_State *L, const char *kind,
   struct ux_region *r = ux_new(L, &ux_region_class);
   r->kind = kind;
   r->release = release;
-  r->root = r;
+  r->whole = r->root = r;
   return r;
 }
 
@@ -43,11 +43,8 @@ struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
   lua_pushvalue(L, index);
   struct ux_region *r = ux_region_new(L, whole->kind, NULL);
   lua_insert(L, -2);
-  if (whole->root != whole) {
-    lua_getiuservalue(L, -1, UX_REGION_ROOT);
-    lua_remove(L, -2);
-  }
-  lua_setiuservalue(L, -2, UX_REGION_ROOT);
+  lua_setiuservalue(L, -2, UX_REGION_WHOLE);
+  r->whole = whole;
   r->root = whole->root;
   bool is_readonly = whole != whole->root && whole->is_readonly;
   ux_region_set(r, whole->base + offset, length, is_readonly);
@@ -86,7 +83,7 @@ void ux_region_check_writable(lua_State *L, const struct ux_region *r) {
 
 struct ux_region *ux_check_region(lua_State *L, int arg) {
   struct ux_region *r = ux_check_open(L, arg, &ux_region_class);
-  if (!r->root->head.open) ux_closed_error(L, &ux_region_class);
+  if (!ux_region_is_open(r)) ux_closed_error(L, &ux_region_class);
   return r;
 }
 

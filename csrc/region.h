@@ -23,17 +23,18 @@ struct ux_region {
   const char *kind; /* "sysv_shm": a literal, as tostring says it */
   /* Gives the memory back; 0 or an errno. NULL for a part of another. */
   int (*release)(struct ux_region *r);
-  struct ux_region *root; /* itself, or the region that this is a part of */
-  lua_Integer detail;     /* the maker's own */
-  unsigned pins;          /* of a root: who needs the memory to stay */
-  pid_t pinner;           /* the process that they count for */
+  struct ux_region *whole; /* what this was made a part of, or itself */
+  struct ux_region *root;  /* what that was made of in the end */
+  lua_Integer detail;      /* the maker's own */
+  unsigned pins;           /* of a root: who needs the memory to stay */
+  pid_t pinner;            /* the process that they count for */
 };
 
 /* The user values of a region. */
 enum {
-  UX_REGION_ROOT = 1, /* keeps it alive, of a part */
-  UX_REGION_NAME = 2, /* what tostring shows besides: a key, a path */
-  UX_REGION_USER = 3, /* the maker's own */
+  UX_REGION_WHOLE = 1, /* keeps it alive, of a part */
+  UX_REGION_NAME = 2,  /* what tostring shows besides: a key, a path */
+  UX_REGION_USER = 3,  /* the maker's own */
   UX_REGION_USERVALUES = 3,
 };
 
@@ -61,9 +62,10 @@ bool ux_region_is_private(const struct ux_region *r);
 struct ux_region *ux_region_new_part(lua_State *L, int index, size_t offset,
                                      size_t length);
 
-/* A part is open as long as its root is. */
+/* A part is open as long as what it is a part of. */
 static inline bool ux_region_is_open(const struct ux_region *r) {
-  return r->head.open && r->root->head.open;
+  while (r->head.open && r->whole != r) r = r->whole;
+  return r->head.open;
 }
 
 /* A root's protection may change, and then that of its parts does. */

@@ -289,6 +289,20 @@ describe("Region:view", function()
     t.raises("closed region", w.write, w, 0, "x")
   end)
 
+  it("is closed with the view that it came from", function()
+    local r <close> = region.new(10)
+    local v = r:view(1, 4)
+    local w = v:view(1, 2)
+    local x = w:view()
+    v:close()
+    for _, part in ipairs {w, x} do
+      assert.is_false(part:is_open())
+      t.raises("closed region", part.read, part)
+      t.raises("closed region", part.write, part, 0, "x")
+    end
+    assert.equal(10, #r:read())
+  end)
+
   it("closed alone leaves the rest open", function()
     local r <close> = region.new(10)
     local v = r:view(1, 2)
