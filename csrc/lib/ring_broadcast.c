@@ -467,9 +467,17 @@ static int count_lost(struct ux_ring *r, const struct ux_head *h) {
   return gap <= UX_STAMP_MASK / 2 ? 0 : EBADMSG;
 }
 
+static void show_cursor(struct ux_ring *r) {
+  ux_set(&r->at->get_cpu, ux_ring_cpu());
+  UX_STEP("get copied");
+  ux_show(&own_slot(r)->cursor, r->get_at);
+  UX_STEP("get taken");
+  if (!is_lapping(r)) ux_ring_notify(r, &r->at->not_full, true);
+}
+
 #define TRIES 1000
 
-static int find_message(struct ux_ring *r, struct ux_head *h) {
+static int find_next(struct ux_ring *r, struct ux_head *h) {
   int err = ux_ring_begin(r), passed = 0;
   if (err != 0) return err;
   if (!r->is_getting) return ENOTCONN;
@@ -483,6 +491,15 @@ static int find_message(struct ux_ring *r, struct ux_head *h) {
     if (err != 0 && err != EINPROGRESS) return err;
   }
   return ux_ring_wait_for(r, UX_RING_GET, &r->at->write_at, r->get_at);
+}
+
+/* Loans that were given back are passed, and nobody receives them: their place
+   is free all the same. */
+static int find_message(struct ux_ring *r, struct ux_head *h) {
+  int err = find_next(r, h);
+  bool has_passed = err == EAGAIN && ux_get(&own_slot(r)->cursor) != r->get_at;
+  if (has_passed) show_cursor(r);
+  return err;
 }
 
 static void copy_out(const struct ux_ring *r, const struct ux_head *h,
@@ -510,14 +527,6 @@ static void move_on(struct ux_ring *r, const struct ux_head *h) {
   r->get_at += h->span;
   r->next_stamp = (h->stamp + 1) & UX_STAMP_MASK;
   r->gets++;
-}
-
-static void show_cursor(struct ux_ring *r) {
-  ux_set(&r->at->get_cpu, ux_ring_cpu());
-  UX_STEP("get copied");
-  ux_show(&own_slot(r)->cursor, r->get_at);
-  UX_STEP("get taken");
-  if (!is_lapping(r)) ux_ring_notify(r, &r->at->not_full, true);
 }
 
 /* Copies the next one; true: it was written over meanwhile. */
