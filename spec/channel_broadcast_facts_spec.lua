@@ -44,8 +44,7 @@ local function is_row(list, first, last)
 end
 
 describe("A publisher", function()
-  it("NNG:pub:send_no_pipes ICE:publisher_without_subscribers never waits for "
-    .. "nobody", function()
+  it("NNG:pub:send_no_pipes never waits for nobody", function()
       for _, policy in ipairs(POLICIES) do
         local b <close> = new(policy, 1024)
         for i = 1, 300 do assert.is_true(b:send(("%99d"):format(i), 0)) end
@@ -243,8 +242,8 @@ describe("A subscriber", function()
     end
   end)
 
-  it("NNG:sub:multi_context ICE:multi_channel_communication goes at its own "
-    .. "pace", function()
+  it("NNG:sub:multi_context ICE:has_samples_tracks_receivable_samples_in_"
+    .. "subscriber goes at its own pace", function()
       local b <close> = new()
       local fast <close> = subscriber(b)
       local slow <close> = subscriber(b)
@@ -321,11 +320,17 @@ describe("A subscriber", function()
       assert.equal(N, got + lost)
     end)
 
-  it("ICE:sample_remains_valid_until_released that looks at a message holds "
-    .. "its place", function()
+  it("ICE:sample_is_still_acessible_when_publisher_was_disconnected that looks "
+    .. "at a message holds its place, though its publisher was killed",
+    function()
       local b <close> = new "block"
       local s <close> = subscriber(b)
-      b:send(("first"):rep(20))
+      local publisher = child(function()
+        b:send(("first"):rep(20))
+        ipc.signal.raise "KILL"
+      end)
+      publisher:wait(WAIT)
+      publisher:close()
       local view = assert(s:peek(0))
       local n = fill(b)
       t.timed_out(b:send(("%99d"):format(0), 0))
@@ -333,6 +338,42 @@ describe("A subscriber", function()
       s:release(view)
       is_row(drain(s), 1, n)
       assert.is_true(b:send(("%99d"):format(n + 1), 0))
+    end)
+
+  it("ICE:dropping_service_keeps_established_communication "
+    .. "ICE:recreate_after_drop_works hears on when the name has gone, and "
+    .. "nothing of a new one", function()
+      local name = t.names.posix()
+      local options = {create = true, temporary = true, capacity = 1024}
+      local b <close> = assert(channel.broadcast(name, options))
+      local s <close> = assert(channel.broadcast(name)):subscribe()
+      assert(channel.unlink(name))
+      local other <close> = assert(channel.broadcast(name, options))
+      other:subscribe()
+      b:send "old"
+      other:send "new"
+      assert.same({{"old"}, {"new"}}, {drain(s), drain(other)})
+    end)
+
+  it("ICE:listing_all_publishers_works ICE:listing_all_subscribers_works who "
+    .. "publishes and who listens is told", function()
+      local b <close> = new()
+      local go <close> = gate()
+      local listener = with_subscriber(b, function()
+        assert(b:receive(WAIT) == "x")
+        go:open()
+        go:pass(2)
+      end)
+      b:send "x"
+      go:pass()
+      local found = {}
+      for _, who in ipairs(b:participants()) do found[who.pid] = who end
+      assert.same({pid = process.pid(), alive = true, sends = true,
+        receives = false}, found[process.pid()])
+      assert.same({pid = listener.pid, alive = true, sends = false,
+        receives = true}, found[listener.pid])
+      go:open(2)
+      finish(listener)
     end)
 
   it("ICE:concurrent_communication_with_subscriber_reconnects_does_not_"
@@ -415,8 +456,8 @@ describe("A subscriber", function()
       assert.equal(1, b:stats().subscribers)
     end)
 
-  it("ICE:number_of_subscribers_works no more than there are slots for, until "
-    .. "one leaves", function()
+  it("ICE:creating_max_supported_amount_of_ports_work no more than there are "
+    .. "slots for, until one leaves", function()
       local b <close> = assert(channel.broadcast(nil,
         {capacity = 1024, slots = 3}))
       b:send "x"
