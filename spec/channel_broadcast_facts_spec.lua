@@ -358,21 +358,22 @@ describe("A subscriber", function()
   it("ICE:listing_all_publishers_works ICE:listing_all_subscribers_works who "
     .. "publishes and who listens is told", function()
       local b <close> = new()
+      local heard <close> = gate()
       local go <close> = gate()
       local listener = with_subscriber(b, function()
         assert(b:receive(WAIT) == "x")
-        go:open()
-        go:pass(2)
+        heard:open()
+        go:pass()
       end)
       b:send "x"
-      go:pass()
+      heard:pass()
       local found = {}
       for _, who in ipairs(b:participants()) do found[who.pid] = who end
       assert.same({pid = process.pid(), alive = true, sends = true,
         receives = false}, found[process.pid()])
       assert.same({pid = listener.pid, alive = true, sends = false,
         receives = true}, found[listener.pid])
-      go:open(2)
+      go:open()
       finish(listener)
     end)
 
