@@ -9,14 +9,25 @@ local channel = ipc.channel
 local child, finish, gate = channels.child, channels.finish, channels.gate
 local drain, WAIT = channels.drain, channels.WAIT
 
--- A queue, and a broadcast with a subscriber: who sends and who receives.
-local function each_kind(capacity, fn)
+-- Who sends and who receives: of a queue, and a broadcast with a subscriber.
+local function each_that_lends_many(capacity, fn)
   local options = {capacity = capacity}
   local q <close> = assert(channel.queue(nil, options))
   fn(q, q)
   local b <close> = assert(channel.broadcast(nil, options))
   local s <close> = assert(channel.from(b:descriptor())):subscribe()
   fn(b, s)
+end
+
+-- And of those without locks.
+local function each_kind(capacity, fn)
+  each_that_lends_many(capacity, fn)
+  local single <close> = assert(channel.queue(nil,
+    {capacity = capacity, single = true}))
+  fn(single, single)
+  local one <close>, other = assert(channel.duplex(nil, {capacity = capacity}))
+  fn(one, other)
+  other:close()
 end
 
 local function write(loan, text)
@@ -27,7 +38,7 @@ end
 describe("Loans", function()
   it("ICE:publisher_can_borrow_multiple_sample_at_once DIS:claim-and-publish "
     .. "many at a time come in the order in which they were lent", function()
-      each_kind(4096, function(from, to)
+      each_that_lends_many(4096, function(from, to)
         local loans = {}
         for i = 1, 5 do loans[i] = write(assert(from:reserve(2)), i .. "!") end
         assert.is_true(from:send "last")
@@ -44,7 +55,7 @@ describe("Loans", function()
 
   it("ICE:publisher_dropping_sample_reduces_loan_counter that are given back "
     .. "are never seen, and make room again", function()
-      each_kind(1024, function(from, to)
+      each_that_lends_many(1024, function(from, to)
         for _ = 1, 100 do
           local first = assert(from:reserve(100, 0))
           local second = assert(from:reserve(100, 0))
@@ -60,7 +71,7 @@ describe("Loans", function()
 
   it("ICE:publisher_max_loaned_samples_works no more than there is room for",
     function()
-      each_kind(1024, function(from, to)
+      each_that_lends_many(1024, function(from, to)
         local loans = {}
         repeat
           local loan, _, code = from:reserve(100, 0)
@@ -120,7 +131,7 @@ describe("Loans", function()
 
   it("DIS:gating-sequence of a process that was killed hold up nobody, those "
     .. "of one that lives do", function()
-      each_kind(4096, function(from, to)
+      each_that_lends_many(4096, function(from, to)
         local lent <close> = gate()
         local go <close> = gate()
         local owner = child(function()
