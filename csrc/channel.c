@@ -114,7 +114,8 @@ static struct ux_channel *new_channel(lua_State *L) {
   ux_class_open(L, &ux_channel_class);
   lua_pop(L, 1);
   struct ux_channel *c = ux_new(L, &ux_channel_class);
-  c->segment.fd = c->segment.live = c->segment.ringer = -1;
+  c->segment.fd = c->segment.live = -1;
+  c->segment.ringer = c->segment.line = -1;
   c->evict_after = INT64_C(1000000000);
   return c;
 }
@@ -310,11 +311,17 @@ static int l_broadcast(lua_State *L) {
 }
 
 /* The other end of an anonymous one, in this process. */
-static int push_other_end(lua_State *L, const struct ux_channel *c) {
+static int push_other_end(lua_State *L, struct ux_channel *c) {
   struct ux_channel *other = new_channel(L);
   other->overflow = c->overflow;
   other->end = 1;
-  return finish(L, other, ux_segment_adopt(&other->segment, c->segment.fd));
+  int err = ux_segment_adopt(&other->segment, c->segment.fd);
+  int results = finish(L, other, err);
+  if (results > 1) return results;
+  err = ux_duplex_tie(&c->segment, &other->segment);
+  if (err == 0) return 1;
+  ux_channel_leave(L, other);
+  return ux_channel_fail(L, c, err, "channel");
 }
 
 /***
@@ -488,7 +495,10 @@ it. It stays the channel's. (`fileno` is another one: for pollers.)
 @treturn integer
 */
 static int l_descriptor(lua_State *L) {
-  lua_pushinteger(L, ux_check_channel(L, 1)->segment.fd);
+  struct ux_channel *c = ux_check_channel(L, 1);
+  if (c->segment.options.kind == UX_SEGMENT_DUPLEX)
+    ux_duplex_expect(&c->segment);
+  lua_pushinteger(L, c->segment.fd);
   return 1;
 }
 

@@ -512,6 +512,53 @@ describe("channel.duplex", function()
     end
   end)
 
+  it("tells that the other end was never used, and cannot be any more",
+    function()
+      for _, signal in ipairs {"KILL", false} do
+        local a <close>, b = assert(channel.duplex())
+        local r <close>, w = assert(ipc.pipe.open())
+        local child = in_child(function()
+          w:close()
+          r:read(1)
+          if signal then ipc.signal.raise(signal) end
+        end)
+        t.timed_out(a:receive(0.02)) -- here, and in the child
+        b:close()
+        t.timed_out(a:receive(0.02)) -- in the child
+        w:close()
+        child:wait(SOON)
+        t.refused("EPIPE", a:receive(SOON))
+        t.refused("EPIPE", a:send "x")
+      end
+      local a <close>, b = assert(channel.duplex())
+      a:send "before"
+      a:close()
+      assert.equal("before", b:receive(SOON))
+      t.refused("EPIPE", b:receive(SOON))
+      b:close()
+    end)
+
+  it("awaits one to whom it was handed over", function()
+    local a <close>, b = assert(channel.duplex())
+    local ours <close>, theirs = assert(ipc.socket.pair())
+    assert(ours:send_fds("x", {b:descriptor()}))
+    b:close()
+    t.timed_out(a:receive(0.1))
+    local child = in_child(function()
+      a:close()
+      ours:close()
+      local _, fds = assert(theirs:receive_fds(1, SOON))
+      local other = assert(channel.from(fds[1]))
+      assert(other:receive(SOON) == "to you")
+      assert(other:send "to me")
+    end)
+    theirs:close()
+    assert.is_true(a:send "to you")
+    assert.equal("to me", a:receive(SOON))
+    child:wait(SOON)
+    t.refused("EPIPE", a:receive(SOON))
+  end)
+
   it("has two ends by a name, and no third", function()
     local name = t.names.posix()
     local a <close> = assert(channel.duplex(name,

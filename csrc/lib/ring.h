@@ -232,6 +232,12 @@ int ux_duplex_init(struct ux_ring *out, struct ux_ring *in,
                    struct ux_segment *s, uint32_t end);
 /* The end that nobody alive has, or EUSERS. */
 int ux_duplex_free_end(struct ux_segment *s, uint32_t *end);
+/* Ties the handles of both ends, in the process that makes them, by a
+   descriptor each. Then an end that is not there in any process, closed or
+   ended in all that inherited it, is over though nobody ever used it. */
+int ux_duplex_tie(struct ux_segment *one, struct ux_segment *other);
+/* Except after this: the segment's descriptor is handed over to others. */
+int ux_duplex_expect(struct ux_segment *s);
 
 /* ---- broadcast --------------------------------------------------------- */
 

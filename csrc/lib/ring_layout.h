@@ -106,7 +106,8 @@ struct ux_ring_shared {
   uint64_t spare[7];
 };
 
-enum { UX_ROLE_NEVER, UX_ROLE_HERE, UX_ROLE_GONE };
+/* EXPECTED: nobody had it, and somebody whom we don't see may come. */
+enum { UX_ROLE_NEVER, UX_ROLE_HERE, UX_ROLE_GONE, UX_ROLE_EXPECTED };
 
 _Static_assert(sizeof(struct ux_ring_shared) == 7 * UX_LINE, "ring");
 _Static_assert(sizeof(struct ux_record) == 16, "record");

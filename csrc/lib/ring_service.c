@@ -157,26 +157,3 @@ void ux_service_look(const struct ux_ring *replies) {
   if (requests.mode->look(&requests, UX_RING_GET))
     ux_ring_notify(&requests, &requests.at->not_empty, true);
 }
-
-/* ---- duplex ------------------------------------------------------------ */
-
-int ux_duplex_init(struct ux_ring *out, struct ux_ring *in,
-                   struct ux_segment *s, uint32_t end) {
-  if (s->options.kind != UX_SEGMENT_DUPLEX || end > 1) return EINVAL;
-  int err = ux_ring_init(out, s, end);
-  return err != 0 ? err : ux_ring_init(in, s, 1 - end);
-}
-
-int ux_duplex_free_end(struct ux_segment *s, uint32_t *end) {
-  struct ux_ring r;
-  if (s->options.kind != UX_SEGMENT_DUPLEX) return EINVAL;
-  for (*end = 0; *end < 2; ++*end) {
-    int err = ux_ring_init(&r, s, *end);
-    if (err != 0) return err;
-    uint32_t role = ux_see(&r.at->role[UX_RING_PUT]);
-    if ((role & 3u) != UX_ROLE_HERE ||
-        ux_segment_is_dead(s, role >> 2 & UX_WHO_MASK))
-      return 0;
-  }
-  return EUSERS;
-}

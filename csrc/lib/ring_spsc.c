@@ -3,6 +3,7 @@
 #include "lib/ring_spsc.h"
 
 #include "lib/clock.h"
+#include "lib/ring_duplex.h"
 
 /* ---- roles ------------------------------------------------------------- */
 
@@ -83,16 +84,24 @@ static uint32_t others_role(const struct ux_ring *r, enum ux_ring_side side,
   return ux_see(&q->role[is_same ? 1 - side : side]);
 }
 
-/* Of one role at least it is known, and it has none any more. */
+/* Of one role at least it is known, and it has none any more; or it never had
+   one, and cannot come. */
 static bool is_other_gone(const struct ux_ring *r, enum ux_ring_side side) {
-  bool was_there = false;
+  bool was_there = false, may_be_lost = r->segment->is_other_lost;
   if (r->segment->options.kind != UX_SEGMENT_DUPLEX) return false;
   for (uint32_t i = 0; i < 2; i++) {
     uint32_t state = others_role(r, side, i) & 3u;
     if (state == UX_ROLE_HERE) return false;
     if (state == UX_ROLE_GONE) was_there = true;
+    if (state == UX_ROLE_EXPECTED) may_be_lost = false;
   }
-  return was_there;
+  return was_there || may_be_lost;
+}
+
+static bool can_come(const struct ux_ring *r, enum ux_ring_side side) {
+  for (uint32_t i = 0; i < 2; i++)
+    if (others_role(r, side, i) != UX_ROLE_NEVER) return true;
+  return !ux_duplex_is_cut(r->segment);
 }
 
 /* Was it killed? Then that is written down for all. */
@@ -103,6 +112,7 @@ static bool look(struct ux_ring *r, enum ux_ring_side side) {
     if ((v & 3u) == UX_ROLE_HERE && ux_segment_is_dead(r->segment, who))
       mark_gone(r, who);
   }
+  if (!can_come(r, side)) r->segment->is_other_lost = true;
   return is_other_gone(r, side);
 }
 

@@ -64,9 +64,11 @@ struct ux_segment {
   int fd;     /* to hand over to others; it holds nothing */
   int live;   /* of our own open file description, with the locks; or -1 */
   int ringer; /* a socket to ring others' bells, or -1 */
-  uint32_t slot, epoch;              /* who we are */
-  uint32_t fork_count;               /* of the process that took the slot */
-  uint32_t roles;                    /* bytes held besides: a bit for each */
+  int line;   /* to the other end of a duplex (ux_duplex_tie), or -1 */
+  bool is_other_lost;   /* that end never came, and can't any more */
+  uint32_t slot, epoch; /* who we are */
+  uint32_t fork_count;  /* of the process that took the slot */
+  uint32_t roles;       /* bytes held besides: a bit for each */
   struct ux_segment_options options; /* checked copies */
   struct ux_segment *next, **link;   /* all of this process, for fork */
 };
