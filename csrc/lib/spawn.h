@@ -1,5 +1,6 @@
 /* Starting a program: fork, a few calls in the child, exec, in a time that
-   does not grow with the memory of this process (vfork), unless it is to be another user's. */
+   does not grow with the memory of this process (vfork), unless it is to be
+   another user's. */
 #ifndef UX_LIB_SPAWN_H
 #define UX_LIB_SPAWN_H
 
