@@ -497,7 +497,12 @@ table from descriptor numbers of the child to things with a descriptor.
 first of the arguments is to be another name. `umask`: as modes are given.
 `signal_mask`: the signals that are blocked there, `{}` for none, those that are
 blocked here by default; `signal_default`: signals that are ignored here and
-shall not be there.
+shall not be there. `user`, `group`: the numbers of its user and group, and not
+one of ours is left; `groups`: a list of its supplementary groups, or
+`"inherit"`; none when `user` is given and this process is root. `nice`: added
+to the nice value. `parent_death_signal`: a signal that it gets when the thread
+that started it ends, however that happens (Linux; ENOTSUP elsewhere). It has no
+effect on a program that gains rights by exec.
 @function spawn
 @tparam table argv the program, looked for in PATH if it has no `/`, and its
 arguments
@@ -506,8 +511,11 @@ arguments
 @treturn[2] nil when it could not be started: no child is left
 @treturn[2] string message
 @treturn[2] integer errno: ENOENT (no such program), EACCES, ENOEXEC, ENOTDIR,
-EMFILE, E2BIG, EAGAIN, ENOMEM
+EMFILE, E2BIG, EAGAIN, ENOMEM, EPERM (`user`, `group`, `groups`, a negative
+`nice`), EINVAL (no such signal; too many groups)
 @see posix_spawn(3)
+@see credentials(7)
+@see prctl(2)
 @see vfork(2)
 @see execve(2)
 */

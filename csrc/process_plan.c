@@ -1,5 +1,6 @@
 #include "process_plan.h"
 
+#include "base/constants.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/options.h"
@@ -29,13 +30,18 @@ enum { ANCHOR = 1 };
 
 struct options {
   int stdio[3]; /* stack indices of what was given; 0: nothing */
-  int env, env_add, fds, pgroup, signal_mask, signal_default;
+  int env, env_add, fds, pgroup, signal_mask, signal_default, death_signal;
+  int groups;
+  lua_Integer user, group; /* or NO_ID */
+  lua_Integer nice;
   const char *cwd, *program;
   bool setsid;
   mode_t umask; /* or NO_UMASK */
 };
 
 #define NO_UMASK ((mode_t)-1)
+#define NO_ID (-1)
+#define MAX_ID 0xFFFFFFFELL /* the next one stands for none */
 
 static const struct ux_option schema[] = {
   {"stdin", UX_OPT_VALUE, offsetof(struct options, stdio[0]), 0, 0, NULL},
@@ -49,6 +55,16 @@ static const struct ux_option schema[] = {
   {"program", UX_OPT_STRING, offsetof(struct options, program), 0, 0, NULL},
   {"setsid", UX_OPT_BOOLEAN, offsetof(struct options, setsid), 0, 0, NULL},
   {"umask", UX_OPT_MODE, offsetof(struct options, umask), 0, 0, NULL},
+  {"user", UX_OPT_INTEGER, offsetof(struct options, user), 0, MAX_ID, NULL},
+  {"group", UX_OPT_INTEGER, offsetof(struct options, group), 0, MAX_ID, NULL},
+  {"groups", UX_OPT_VALUE, offsetof(struct options, groups), 0, 0, NULL},
+  {"nice", UX_OPT_INTEGER, offsetof(struct options, nice), -40, 40, NULL},
+  {"parent_death_signal",
+   UX_OPT_VALUE,
+   offsetof(struct options, death_signal),
+   0,
+   0,
+   NULL},
   {"signal_mask",
    UX_OPT_VALUE,
    offsetof(struct options, signal_mask),
@@ -405,6 +421,49 @@ static const sigset_t *read_signals(lua_State *L, int plan, int arg,
   return set;
 }
 
+static gid_t read_gid(lua_State *L, int arg, int index) {
+  int is_integer;
+  lua_Integer id = lua_tointegerx(L, index, &is_integer);
+  if (lua_type(L, index) != LUA_TNUMBER || !is_integer || id < 0 ||
+      id > MAX_ID)
+    bad_option(L, arg, "groups", "ids of groups expected");
+  return (gid_t)id;
+}
+
+/* Those of a privileged parent are not for another user. */
+static void read_groups(lua_State *L, struct ux_spawn *s, int plan, int arg,
+                        int index) {
+  s->has_groups = index != 0 || (s->has_uid && geteuid() == 0);
+  if (index == 0) return;
+  if (lua_type(L, index) == LUA_TSTRING &&
+      strcmp(lua_tostring(L, index), "inherit") == 0) {
+    s->has_groups = false;
+    return;
+  }
+  if (!lua_istable(L, index))
+    bad_option(L, arg, "groups", "table or 'inherit' expected");
+  lua_Integer count = luaL_len(L, index);
+  if (count < 0 || count > INT_MAX / 8)
+    bad_option(L, arg, "groups", "too many");
+  gid_t *groups = anchored_memory(L, plan, (size_t)count, sizeof *groups);
+  for (lua_Integer i = 0; i < count; i++) {
+    lua_geti(L, index, i + 1);
+    groups[i] = read_gid(L, arg, -1);
+    lua_pop(L, 1);
+  }
+  s->groups = groups;
+  s->group_count = (size_t)count;
+}
+
+static void read_ids(lua_State *L, struct ux_spawn *s, int plan, int arg,
+                     const struct options *o) {
+  s->has_uid = o->user != NO_ID;
+  s->uid = (uid_t)o->user;
+  s->has_gid = o->group != NO_ID;
+  s->gid = (gid_t)o->group;
+  read_groups(L, s, plan, arg, o->groups);
+}
+
 /* What is not descriptors. */
 static void read_attributes(lua_State *L, struct ux_spawn *s, int plan,
                             int arg, const struct options *o) {
@@ -415,6 +474,10 @@ static void read_attributes(lua_State *L, struct ux_spawn *s, int plan,
   s->mask = read_signals(L, plan, arg, o->signal_mask);
   s->defaults = read_signals(L, plan, arg, o->signal_default);
   read_group(L, s, arg, o->pgroup);
+  read_ids(L, s, plan, arg, o);
+  s->nice = (int)o->nice;
+  if (o->death_signal != 0)
+    s->death_signal = ux_check_signal_in(L, o->death_signal, arg);
 }
 
 static int add_all_fds(lua_State *L, struct plan *p, int arg,
@@ -433,7 +496,7 @@ static int add_all_fds(lua_State *L, struct plan *p, int arg,
 }
 
 struct ux_spawn *ux_process_plan(lua_State *L, int arg) {
-  struct options o = {.umask = NO_UMASK};
+  struct options o = {.umask = NO_UMASK, .user = NO_ID, .group = NO_ID};
   luaL_checktype(L, arg, LUA_TTABLE);
   lua_settop(L, arg + 1);
   ux_check_options(L, arg + 1, schema, &o);

@@ -74,7 +74,7 @@ static inline void ux_sync_set_held(struct ux_sync *o,
   bool was_held = o->held != UX_SYNC_FREE && o->holder == me;
   o->held = held;
   o->holder = me;
-  o->guard = 0;
+  if (held == UX_SYNC_FREE) o->guard = 0;
   if (was_held == (held != UX_SYNC_FREE)) return;
   struct ux_region *root = o->region->root;
   if (was_held)

@@ -173,6 +173,37 @@ describe("Out of memory", function()
     ]])
   end)
 
+  it("waiting for a change of a program, and asking what it used", function()
+    survives(30, PRELUDE .. [[
+      return function()
+        local child = assert(process.spawn({"cat"}, {stdin = "pipe",
+          groups = "inherit", nice = 1, parent_death_signal = "SIGKILL"}))
+        child.stdin:close()
+        assert(child:wait_change(5) == "exit")
+        assert(child:usage().max_resident > 0)
+        assert(process.usage().user >= 0)
+      end
+    ]])
+  end)
+
+  it("guards of a mutex and a rwlock", function()
+    survives(20, PRELUDE .. [[
+      local sync = require "unixipc.sync"
+      return function()
+        local mutex, lock = assert(sync.mutex()), assert(sync.rwlock())
+        do
+          local one <close> = assert(mutex:guard(0))
+          local two <close> = assert(lock:read_guard(0))
+          assert(tostring(one):find "of a sync mutex" and two:is_open())
+        end
+        local one <close> = assert(mutex:guard(0))
+        local two <close> = assert(lock:write_guard(0))
+        one:close()
+        assert(mutex:lock(0))
+      end
+    ]])
+  end)
+
   it("failing to start a program", function()
     survives(10, PRELUDE .. [[
       return function()

@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#ifdef UX_HAVE_PDEATHSIG
+#include <sys/prctl.h>
+#endif
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,7 +18,18 @@
    pipe works also where vfork is a plain fork, as under valgrind. */
 struct failure {
   int err;
-  enum step { STEP_DUP, STEP_GROUP, STEP_SESSION, STEP_CHDIR, STEP_EXEC } step;
+  enum step {
+    STEP_DUP,
+    STEP_GROUP,
+    STEP_SESSION,
+    STEP_CHDIR,
+    STEP_NICE,
+    STEP_GROUPS,
+    STEP_GID,
+    STEP_UID,
+    STEP_DEATH_SIGNAL,
+    STEP_EXEC,
+  } step;
 };
 
 static const char *const step_names[] = {
@@ -22,6 +37,11 @@ static const char *const step_names[] = {
   [STEP_GROUP] = "setpgid",
   [STEP_SESSION] = "setsid",
   [STEP_CHDIR] = "chdir",
+  [STEP_NICE] = "nice",
+  [STEP_GROUPS] = "setgroups",
+  [STEP_GID] = "setgid",
+  [STEP_UID] = "setuid",
+  [STEP_DEATH_SIGNAL] = "prctl",
   [STEP_EXEC] = "exec",
 };
 
@@ -90,6 +110,34 @@ static void hide_other_fds(const struct ux_spawn *s) {
   close_on_exec(next, INT_MAX);
 }
 
+static int add_nice(int n) {
+  errno = 0; /* -1 may also be what it is now */
+  return nice(n) == -1 && errno != 0 ? -1 : 0;
+}
+
+/* From the last right to the first. Real, effective and saved: none is kept to
+   come back to. */
+static void change_ids(const struct ux_spawn *s, int report) {
+  if (s->has_groups && setgroups(s->group_count, s->groups) != 0)
+    fail(report, STEP_GROUPS);
+  if (s->has_gid && setregid(s->gid, s->gid) != 0) fail(report, STEP_GID);
+  if (s->has_uid && setreuid(s->uid, s->uid) != 0) fail(report, STEP_UID);
+}
+
+/* Comes after the ids: to change them forgets it. A parent that is gone by now
+   sends nothing any more. 0 is one in another pid namespace. */
+static void follow_parent(const struct ux_spawn *s, int report) {
+#ifdef UX_HAVE_PDEATHSIG
+  if (prctl(PR_SET_PDEATHSIG, s->death_signal) != 0)
+    fail(report, STEP_DEATH_SIGNAL);
+  pid_t parent = getppid();
+  if (parent != 0 && parent != s->parent) kill(getpid(), s->death_signal);
+#else
+  errno = ENOTSUP;
+  fail(report, STEP_DEATH_SIGNAL);
+#endif
+}
+
 /* As execvp goes through PATH: what is not there is passed over, and one that
    may not be run is remembered. */
 static void exec_first(const struct ux_spawn *s) {
@@ -114,9 +162,12 @@ _Noreturn static void become(struct ux_spawn *s, int report,
   if (s->is_session && setsid() < 0) fail(fd, STEP_SESSION);
   if (s->is_group && setpgid(0, s->group) != 0) fail(fd, STEP_GROUP);
   if (s->cwd != NULL && chdir(s->cwd) != 0) fail(fd, STEP_CHDIR);
+  if (s->nice != 0 && add_nice(s->nice) != 0) fail(fd, STEP_NICE);
   if (place_fds(s) != 0) fail(fd, STEP_DUP);
   hide_other_fds(s);
   if (s->has_umask) umask(s->umask);
+  change_ids(s, fd);
+  if (s->death_signal != 0) follow_parent(s, fd);
   reset_handlers(s->defaults);
   pthread_sigmask(SIG_SETMASK, mask, NULL);
   exec_first(s);
@@ -125,10 +176,17 @@ _Noreturn static void become(struct ux_spawn *s, int report,
 
 /* ---- in the parent ----------------------------------------------------- */
 
+/* Another user's process is not to run in our memory; and what of that may be
+   dumped and traced would change with the ids, for us too. */
+static bool may_share_memory(const struct ux_spawn *s) {
+  return !s->has_uid && !s->has_gid && !s->has_groups;
+}
+
 /* Alone in its function: what the child does to these variables, the parent
    sees. */
 static pid_t start(struct ux_spawn *s, int report, const sigset_t *mask) {
-  pid_t pid = vfork();
+  s->parent = getpid();
+  pid_t pid = may_share_memory(s) ? vfork() : fork();
   if (pid == 0) become(s, report, mask);
   return pid;
 }

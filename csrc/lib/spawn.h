@@ -1,5 +1,6 @@
 /* Starting a program: fork, a few calls in the child, exec, in a time that
-   does not grow with the memory of this process (vfork). */
+   does not grow with the memory of this process (vfork), unless it is to be
+   another user's. */
 #ifndef UX_LIB_SPAWN_H
 #define UX_LIB_SPAWN_H
 
@@ -27,13 +28,21 @@ struct ux_spawn {
   bool is_session; /* setsid */
   bool is_group;   /* setpgid to `group`; 0 is a new group of its own */
   pid_t group;
-  bool has_umask; /* `umask` takes the place of the one here */
+  bool has_uid, has_gid, has_groups; /* what takes the place of that here */
+  uid_t uid;
+  gid_t gid;
+  const gid_t *groups; /* supplementary */
+  size_t group_count;
+  int nice;         /* added to the one here */
+  int death_signal; /* sent when the thread that started it ends; 0: none */
+  bool has_umask;   /* `umask` takes the place of the one here */
   mode_t umask;
   const sigset_t *mask;     /* the child's signal mask; NULL: this thread's */
   const sigset_t *defaults; /* ignored here and not there; NULL: none */
   /* Changes this thread's mask for the child; or NULL. All signals are blocked
      when it is called. */
   void (*fix_mask)(sigset_t *mask);
+  pid_t parent; /* ux_spawn's own */
 };
 
 /* Standard input, output and error pass on unless they are in `fds`; of all

@@ -95,8 +95,10 @@ local MAKERS = {
   end,
   function() -- each in memory of its own: who overwrites a mutex may crash
     local sync = ipc.sync
+    local guarded = sync.mutex()
     return sync.mutex(), sync.semaphore(), sync.condition(), sync.once(),
-      sync.rwlock(), sync.barrier(nil, 0, {create = true, parties = 2})
+      sync.rwlock(), sync.barrier(nil, 0, {create = true, parties = 2}),
+      guarded, guarded and guarded:guard()
   end,
   function()
     local layout = ipc.layout
