@@ -156,8 +156,8 @@ false too. When there is no room it does what the channel's `overflow` says.
 @treturn[2] string message
 @treturn[2] integer errno: ETIMEDOUT, EAGAIN (`overflow` is `"fail"`), EPIPE
 (closed; the other end is gone), EMSGSIZE (longer than the channel takes), EBUSY
-(`single`: there is another sender), EDEADLK (`single` and duplex: a loan of this
-channel is open), ENOTSUP (a service), EBADMSG (the segment is damaged)
+(`single`: there is another sender), EDEADLK (`single` and duplex: a loan of
+this channel is open), ENOTSUP (a service), EBADMSG (the segment is damaged)
 */
 static int l_send(lua_State *L) {
   return send_value(L, ux_check_channel(L, 1), 2);

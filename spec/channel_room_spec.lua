@@ -54,7 +54,7 @@ describe("A full queue", function()
       {single = true, overflow = "drop_oldest"})
     t.raises("overflow", channel.duplex, nil, {overflow = "drop_oldest"})
     t.raises("overflow", channel.service, nil, {overflow = "drop_new"})
-    local q <close> = assert(channel.queue(name,
+    local _ <close> = assert(channel.queue(name,
       {single = true, create = true, temporary = true}))
     t.refused("EINVAL", channel.queue(name, {overflow = "drop_oldest"}))
   end)
