@@ -35,6 +35,13 @@ static const struct ux_option open_schema[] = {
   {NULL, 0, 0, 0, 0, NULL},
 };
 
+/* EINVAL is what check_is_fifo says; strerror would not tell of what. */
+static int fail(lua_State *L, int err, const char *call, const char *path) {
+  if (err != EINVAL) return ux_fail(L, err, call, path);
+  return ux_fail_words(
+    L, err, call, lua_pushfstring(L, "%s: not a FIFO", path));
+}
+
 static int check_is_fifo(const char *path, struct stat *st) {
   if (stat(path, st) != 0) return errno;
   if (S_ISDIR(st->st_mode)) return EISDIR;
@@ -53,6 +60,17 @@ static int make(const char *path, const struct options *o, bool *is_new) {
   int err = errno;
   if (err != EEXIST || o->exclusive) return err;
   return check_is_fifo(path, &st) == 0 ? 0 : EEXIST;
+}
+
+/* Without exclusive a FIFO would have done. */
+static int fail_make(lua_State *L, int err, const char *path,
+                     const struct options *o) {
+  if (err != EEXIST || o->exclusive) return ux_fail(L, err, "mkfifo", path);
+  return ux_fail_words(
+    L,
+    err,
+    "mkfifo",
+    lua_pushfstring(L, "%s: File exists, and is no FIFO", path));
 }
 
 /***
@@ -75,7 +93,10 @@ static int l_create(lua_State *L) {
   const char *path = ux_check_cstring(L, 1);
   bool is_new;
   ux_check_options(L, 2, create_schema, &o);
-  return ux_result(L, make(path, &o, &is_new), "mkfifo", path);
+  int err = make(path, &o, &is_new);
+  if (err != 0) return fail_make(L, err, path, &o);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /***
@@ -93,7 +114,9 @@ static int l_unlink(lua_State *L) {
   struct stat st;
   int err = check_is_fifo(path, &st);
   if (err == 0 && unlink(path) != 0) err = errno;
-  return ux_result(L, err, "unlink", path);
+  if (err != 0) return fail(L, err, "unlink", path);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* ---- opening ----------------------------------------------------------- */
@@ -139,12 +162,6 @@ static int check_opened(int fd, struct stat *st) {
   return S_ISFIFO(st->st_mode) ? 0 : EINVAL;
 }
 
-static int fail_open(lua_State *L, int err, const char *path) {
-  if (err != EINVAL) return ux_fail(L, err, "open", path);
-  return ux_fail_words(
-    L, err, "open", lua_pushfstring(L, "%s: not a FIFO", path));
-}
-
 static void set_ways(struct ux_stream *s, int fd, enum way way) {
   ux_stream_set(
     s, way == WAY_W ? -1 : fd, way == WAY_R ? -1 : fd, UX_RAWIO_NONBLOCK);
@@ -182,9 +199,9 @@ static int l_open(lua_State *L) {
   bool is_new = false;
   struct ux_stream *s = ux_stream_new(L, "fifo stream", 1);
   int err = o.create ? make(path, &o, &is_new) : 0;
-  if (err != 0) return ux_fail(L, err, "mkfifo", path);
+  if (err != 0) return fail_make(L, err, path, &o);
   err = check_is_fifo(path, &st);
-  if (err != 0) return fail_open(L, err, path);
+  if (err != 0) return fail(L, err, "open", path);
   s->is_temporary = o.temporary && is_new;
   s->dev = st.st_dev;
   s->ino = st.st_ino;
@@ -198,7 +215,7 @@ static int l_open(lua_State *L) {
   lua_pushcfunction(L, ux_stream_class.close);
   lua_pushvalue(L, -2);
   lua_call(L, 1, 0);
-  return fail_open(L, err, path);
+  return fail(L, err, "open", path);
 }
 
 static const luaL_Reg functions[] = {

@@ -561,7 +561,7 @@ static int l_open(lua_State *L) {
   p->pid = (pid_t)pid;
   p->is_watched = true;
   p->pidfd = open_pidfd(p->pid);
-  if (p->pidfd < 0) return ux_fail(L, errno, "pidfd_open", NULL);
+  if (p->pidfd < 0) return ux_process_fail(L, errno, "pidfd_open", p->pid);
   p->head.open = true;
   return 1;
 }
@@ -603,6 +603,9 @@ but no finalizer and no atexit function runs.
 @see _exit(2)
 */
 static int l_exit(lua_State *L) {
+  bool is_code = lua_isnoneornil(L, 1) || lua_isboolean(L, 1);
+  if (!is_code && !lua_isinteger(L, 1))
+    luaL_typeerror(L, 1, "integer or boolean");
   leave(L, exit_code(L, 1));
 }
 

@@ -177,7 +177,7 @@ static char **read_argv(lua_State *L, int plan, int arg) {
   luaL_argcheck(L,
                 count > 0 && count < INT_MAX / 8,
                 arg,
-                "no program: the table is empty");
+                "no program: the table has no [1]");
   char **argv = anchored_memory(L, plan, (size_t)count + 1, sizeof *argv);
   for (lua_Integer i = 0; i < count; i++) {
     lua_geti(L, arg, i + 1);
@@ -209,16 +209,25 @@ static int bad_variables(lua_State *L, int arg, struct variables v,
   return luaL_argerror(L, arg, lua_pushfstring(L, "%s: %s", v.option, why));
 }
 
+/* Its name and its value are at the top of the stack. */
+static int bad_value(lua_State *L, int arg, struct variables v) {
+  const char *why = lua_pushfstring(L,
+                                    "'%s' is a %s, not a string or a number",
+                                    lua_tostring(L, -2),
+                                    luaL_typename(L, -1));
+  return bad_variables(L, arg, v, why);
+}
+
 /* Appends NAME=value for each field; returns the new end. Fields that are
    false only take the name out. */
 static char **append_env(lua_State *L, int plan, int arg, struct variables v,
                          char **end) {
-  const char *bad = "names without '=' and values expected";
   for (lua_pushnil(L); lua_next(L, v.index); lua_pop(L, 1)) {
     if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) continue;
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1) ||
+    if (lua_type(L, -2) != LUA_TSTRING ||
         strchr(lua_tostring(L, -2), '=') != NULL)
-      bad_variables(L, arg, v, bad);
+      bad_variables(L, arg, v, "names without '=' expected as keys");
+    if (!lua_isstring(L, -1)) bad_value(L, arg, v);
     lua_pushvalue(L, -2);
     lua_pushliteral(L, "=");
     lua_pushvalue(L, -3);

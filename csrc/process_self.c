@@ -12,8 +12,14 @@
 
 /* ---- who we are -------------------------------------------------------- */
 
-static int push_id(lua_State *L, long id, const char *call) {
-  if (id < 0) return ux_fail(L, errno, call, NULL);
+int ux_process_fail(lua_State *L, int err, const char *call, pid_t pid) {
+  if (pid == 0) return ux_fail(L, err, call, NULL);
+  lua_pushfstring(L, "pid %d", (int)pid);
+  return ux_fail(L, err, call, lua_tostring(L, -1));
+}
+
+static int push_id(lua_State *L, long id, const char *call, pid_t whose) {
+  if (id < 0) return ux_process_fail(L, errno, call, whose);
   lua_pushinteger(L, id);
   return 1;
 }
@@ -25,7 +31,7 @@ The number of this process.
 @see getpid(2)
 */
 static int l_pid(lua_State *L) {
-  return push_id(L, ux_process_id(), "getpid");
+  return push_id(L, ux_process_id(), "getpid", 0);
 }
 
 /***
@@ -35,7 +41,7 @@ The number of the parent; 1 or that of a reaper when it has ended.
 @see getppid(2)
 */
 static int l_parent(lua_State *L) {
-  return push_id(L, getppid(), "getppid");
+  return push_id(L, getppid(), "getppid", 0);
 }
 
 /***
@@ -84,7 +90,8 @@ The process group of a process.
 @see getpgid(2)
 */
 static int l_group(lua_State *L) {
-  return push_id(L, getpgid(opt_pid(L, 1)), "getpgid");
+  pid_t pid = opt_pid(L, 1);
+  return push_id(L, getpgid(pid), "getpgid", pid);
 }
 
 /***
@@ -99,8 +106,11 @@ Puts a process into a process group.
 @see setpgid(2)
 */
 static int l_set_group(lua_State *L) {
-  int failed = setpgid(opt_pid(L, 1), opt_pid(L, 2)) != 0;
-  return ux_result(L, failed ? errno : 0, "setpgid", NULL);
+  pid_t pid = opt_pid(L, 1), group = opt_pid(L, 2);
+  if (setpgid(pid, group) != 0)
+    return ux_process_fail(L, errno, "setpgid", pid);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /***
@@ -114,7 +124,8 @@ The session of a process.
 @see getsid(2)
 */
 static int l_session(lua_State *L) {
-  return push_id(L, getsid(opt_pid(L, 1)), "getsid");
+  pid_t pid = opt_pid(L, 1);
+  return push_id(L, getsid(pid), "getsid", pid);
 }
 
 /***
@@ -127,7 +138,7 @@ Makes this process the leader of a new session.
 @see setsid(2)
 */
 static int l_new_session(lua_State *L) {
-  return push_id(L, setsid(), "setsid");
+  return push_id(L, setsid(), "setsid", 0);
 }
 
 /* ---- what was used ------------------------------------------------------ */

@@ -202,10 +202,21 @@ static int l_number(lua_State *L) {
 
 /* ---- sending ----------------------------------------------------------- */
 
+/* A group is below -1. */
+static int fail_sending(lua_State *L, int err, const char *call,
+                        lua_Integer whom) {
+  if (whom == 0 || whom == -1) return ux_fail(L, err, call, NULL);
+  if (whom > 0)
+    lua_pushfstring(L, "pid %I", whom);
+  else
+    lua_pushfstring(L, "group %I", -whom);
+  return ux_fail(L, err, call, lua_tostring(L, -1));
+}
+
 /* One to this process has run its handler when the call returns. */
-static int sent(lua_State *L, int err, const char *call) {
+static int sent(lua_State *L, int err, const char *call, lua_Integer whom) {
   ux_interrupt_enter(L);
-  if (err != 0) return ux_fail(L, err, call, NULL);
+  if (err != 0) return fail_sending(L, err, call, whom);
   if (ux_notes_count() > 0) ux_interrupt_run(L);
   return ux_result(L, 0, NULL, NULL);
 }
@@ -233,7 +244,7 @@ another user's), EINVAL (no such signal)
 static int l_send(lua_State *L) {
   pid_t pid = check_pid(L, 1);
   int failed = kill(pid, ux_check_signal(L, 2)) != 0;
-  return sent(L, failed ? errno : 0, "kill");
+  return sent(L, failed ? errno : 0, "kill", pid);
 }
 
 /***
@@ -251,7 +262,7 @@ static int l_send_group(lua_State *L) {
   pid_t group = check_pid(L, 1);
   luaL_argcheck(L, group >= 0, 1, "no process group");
   int failed = killpg(group, ux_check_signal(L, 2)) != 0;
-  return sent(L, failed ? errno : 0, "killpg");
+  return sent(L, failed ? errno : 0, "killpg", -(lua_Integer)group);
 }
 
 /***
@@ -267,7 +278,7 @@ unless it is blocked.
 */
 static int l_raise(lua_State *L) {
   int failed = raise(ux_check_user_signal(L, 1, 1)) != 0;
-  return sent(L, failed ? errno : 0, "raise");
+  return sent(L, failed ? errno : 0, "raise", 0);
 }
 
 /***
@@ -290,7 +301,7 @@ static int l_queue(lua_State *L) {
   luaL_argcheck(L, n >= INT_MIN && n <= INT_MAX, 3, "value out of range");
   union sigval value = {.sival_int = (int)n};
   int failed = sigqueue(pid, sig, value) != 0;
-  return sent(L, failed ? errno : 0, "sigqueue");
+  return sent(L, failed ? errno : 0, "sigqueue", pid);
 }
 
 /* ---- the mask ---------------------------------------------------------- */

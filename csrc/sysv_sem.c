@@ -316,6 +316,8 @@ static void read_initial(lua_State *L, int index, unsigned short *values,
       lua_geti(L, index, i + 1);
     else
       lua_pushvalue(L, index);
+    if (!is_list && !lua_isinteger(L, -1))
+      luaL_argerror(L, 3, "option 'initial': integer or list expected");
     if (!lua_isinteger(L, -1) || to_value(L, 3) == USHRT_MAX)
       luaL_argerror(L, 3, "option 'initial': values are from 0 to 32767");
     values[i] = to_value(L, 3);

@@ -193,7 +193,7 @@ static struct operation read_operations(lua_State *L,
                                         struct ux_deadline *deadline,
                                         bool *has_nowait) {
   luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer count = luaL_len(L, 2);
+  lua_Integer count = ux_check_list(L, 2, 2);
   luaL_argcheck(L, count >= 0 && count <= USHRT_MAX, 2, "too many");
   struct sembuf *ops =
     lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *ops, 0);

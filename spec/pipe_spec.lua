@@ -457,10 +457,11 @@ describe("pipe.popen", function()
   end)
 
   it("raises at wrong arguments", function()
-    t.raises("invalid mode 'x'", pipe.popen, "true", "x")
+    t.raises("invalid mode 'x'; known: r, w, rw", pipe.popen, "true", "x")
     t.raises("invalid mode '1'", pipe.popen, "true", 1)
     t.raises("invalid mode", pipe.popen, "true", {})
-    t.raises("bad argument #1 to 'popen'", pipe.popen)
+    t.raises("bad argument #1 to 'popen' (string or table expected, got nil)",
+      pipe.popen)
     t.raises("bad argument #1 to 'popen'", pipe.popen, 12)
     t.raises("bad argument #1 to 'popen'", pipe.popen, {})
     t.raises("bad argument #1 to 'popen'", pipe.popen, {"echo", {}})

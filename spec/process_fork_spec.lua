@@ -224,6 +224,12 @@ describe("What a forked child prints", function()
     assert.equal("before child after\n", result.out)
   end)
 
+  it("does not end by process.exit with what is no code", function()
+    for _, bad in ipairs {"1", {}, 1.5} do
+      t.raises("integer or boolean expected", process.exit, bad)
+    end
+  end)
+
   it("comes out when it ends by an error or process.exit", function()
     local result = children.run [[
       local process = require "unixipc.process"

@@ -225,7 +225,7 @@ describe("Sending", function()
     local result = children.run(nil, {command = {"setpriv", "--reuid", "65534",
       "--clear-groups", os.getenv "LUA" or "lua5.4", "-e",
       'print(require "unixipc.signal".send(1, 0))'}})
-    assert.equal("nil\tkill: Operation not permitted\t1\n", result.out)
+    assert.equal("nil\tkill: pid 1: Operation not permitted\t1\n", result.out)
   end)
 
   it("OPTS:kill/2-1 of signal 0 calls no handler", function()

@@ -171,7 +171,12 @@ describe("signal.send", function()
       t.refused("ESRCH", signal.send_group(pid, sig))
       t.refused("ESRCH", signal.queue(pid, sig))
     end
-    assert.equal("kill: No such process", (select(2, signal.send(pid, 0))))
+    local why = ": No such process"
+    assert.equal("kill: pid " .. pid .. why, (select(2, signal.send(pid, 0))))
+    assert.equal("kill: group " .. pid .. why,
+      (select(2, signal.send(-pid, 0))))
+    assert.equal("killpg: group " .. pid .. why,
+      (select(2, signal.send_group(pid, 0))))
   end)
 
   it("says EINVAL of a signal that is not there", function()
@@ -251,8 +256,9 @@ describe("signal.send", function()
           print(signal.queue(%d, "SIGUSR1", 1))
         ]]):format(process.pid(), process.pid(), process.pid())}})
       assert.equal("", result.err)
-      assert.equal("true\nnil\tkill: Operation not permitted\t1\n"
-        .. "nil\tsigqueue: Operation not permitted\t1\n", result.out)
+      local why = ": pid " .. process.pid() .. ": Operation not permitted\t1\n"
+      assert.equal("true\nnil\tkill" .. why .. "nil\tsigqueue" .. why,
+        result.out)
     end)
 end)
 

@@ -316,6 +316,8 @@ describe("SemaphoreSet:op", function()
     t.raises("changes are from", s.op, s, {{1}})
     t.raises("semaphores are from", s.op, s, {{"x", 1}})
     t.raises("table expected", s.op, s)
+    t.raises("list expected", s.op, s, {a = 1})
+    assert.truthy(t.refused("EINVAL", s:op {}):find "no operations")
   end)
 end)
 

@@ -67,10 +67,15 @@ function pipe.popen(command, mode, options)
   local ends = ENDS[mode or "r"]
   if not ends then
     error("bad argument #2 to 'popen' (invalid mode '" .. tostring(mode)
-      .. "')", 2)
+      .. "'; known: r, w, rw)", 2)
   end
   local argv = command
-  if type(command) == "string" then argv = { "/bin/sh", "-c", command } end
+  if type(command) == "string" then
+    argv = { "/bin/sh", "-c", command }
+  elseif type(command) ~= "table" then
+    error("bad argument #1 to 'popen' (string or table expected, got "
+      .. type(command) .. ")", 2)
+  end
   local child, message, code = spawn(argv, spawn_options(options, ends))
   if not child then return nil, message, code end
   return stream_to(child), child
