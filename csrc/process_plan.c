@@ -451,7 +451,7 @@ static void read_groups(lua_State *L, struct ux_spawn *s, int plan, int arg,
   }
   if (!lua_istable(L, index))
     bad_option(L, arg, "groups", "table or 'inherit' expected");
-  lua_Integer count = luaL_len(L, index);
+  lua_Integer count = ux_check_list(L, index, arg);
   if (count < 0 || count > INT_MAX / 8)
     bad_option(L, arg, "groups", "too many");
   gid_t *groups = anchored_memory(L, plan, (size_t)count, sizeof *groups);

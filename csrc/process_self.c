@@ -4,6 +4,7 @@
 #include "process_self.h"
 
 #include "base/error.h"
+#include "base/options.h"
 #include "base/process_id.h"
 
 #include <errno.h>
@@ -189,7 +190,7 @@ static int l_usage(lua_State *L) {
   static const char *const words[] = {"self", "children", NULL};
   static const int whos[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
   struct rusage usage;
-  int who = whos[luaL_checkoption(L, 1, "self", words)];
+  int who = whos[ux_check_word(L, 1, "self", words)];
   if (getrusage(who, &usage) != 0) return ux_fail(L, errno, "getrusage", NULL);
   return ux_push_usage(L, &usage);
 }

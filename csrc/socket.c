@@ -443,7 +443,7 @@ Makes two sockets that are connected to each other.
 @see socketpair(2)
 */
 static int l_pair(lua_State *L) {
-  int type = types[luaL_checkoption(L, 1, "stream", type_words)], fds[2];
+  int type = types[ux_check_word(L, 1, "stream", type_words)], fds[2];
   struct ux_object *one = ux_connection_new(L, type, 0);
   struct ux_object *other = ux_connection_new(L, type, 0);
   if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0)

@@ -105,7 +105,7 @@ static int l_send_fds(lua_State *L) {
                 !is_stream || lua_rawlen(L, 2) > 0,
                 2,
                 "at least a byte has to go along");
-  lua_Integer count = luaL_len(L, 3);
+  lua_Integer count = ux_check_list(L, 3, 3);
   luaL_argcheck(
     L, count >= 0 && count <= FDS_CHECKED, 3, "too many descriptors");
   struct ux_deadline deadline = ux_socket_deadline(L, 4, o);

@@ -3,6 +3,7 @@
 */
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/options.h"
 #include "base/wait.h"
 #include "socket_object.h"
 
@@ -400,7 +401,7 @@ static int l_shutdown(lua_State *L) {
   static const char *const words[] = {"read", "write", "both", NULL};
   static const int hows[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
   const struct ux_packet *p = check_packet(L);
-  int how = hows[luaL_checkoption(L, 2, "both", words)];
+  int how = hows[ux_check_word(L, 2, "both", words)];
   if (shutdown(p->fd, how) != 0) return ux_socket_fail(L, errno, "shutdown");
   return ux_result(L, 0, NULL, NULL);
 }

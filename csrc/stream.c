@@ -144,7 +144,7 @@ both ways by one descriptor), as `write`
 static int l_shutdown(lua_State *L) {
   static const char *const words[] = {"read", "write", "both", NULL};
   struct ux_stream *s = ux_check_stream(L);
-  int how = luaL_checkoption(L, 2, "both", words), err = 0;
+  int how = ux_check_word(L, 2, "both", words), err = 0;
   bool is_read = how != 1, is_write = how != 0;
   struct ux_deadline deadline = {.left = s->timeout};
   if (is_write && s->wfd >= 0) err = ux_stream_flush(L, s, &deadline);

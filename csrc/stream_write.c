@@ -3,6 +3,7 @@
 */
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/options.h"
 #include "stream_output.h"
 
 #include <errno.h>
@@ -229,7 +230,7 @@ closes it: `flush` and `close` say when.
 static int l_setvbuf(lua_State *L) {
   static const char *const modes[] = {"no", "line", "full", NULL};
   struct ux_stream *s = ux_check_stream(L);
-  int mode = luaL_checkoption(L, 2, NULL, modes);
+  int mode = ux_check_word(L, 2, NULL, modes);
   lua_Integer size = luaL_optinteger(L, 3, 65536);
   luaL_argcheck(L,
                 size > 0 && size <= INT32_MAX,

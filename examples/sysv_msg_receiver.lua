@@ -5,8 +5,8 @@
 --   lua5.4 examples/sysv_msg_sender.lua [path] word...        in another
 --
 -- Both make the key of the same file, which the receiver makes and locks. The
--- lock ends with it, also by kill -9: so who gets the lock is the only receiver,
--- and what it finds under the key is left over.
+-- lock ends with it, also by kill -9: so who gets the lock is the only one, and
+-- what it finds under the key is left over.
 --
 -- The type says whom a message is for:
 --

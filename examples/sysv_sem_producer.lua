@@ -9,8 +9,8 @@
 --   lua5.4 examples/sysv_sem_consumer.lua [path]            in others
 --
 -- They make the key of the same file, which the producer makes and locks. The
--- lock ends with it, also by kill -9: so who gets the lock is the only producer,
--- and what it finds under the key is left over.
+-- lock ends with it, also by kill -9: so who gets the lock is the only one, and
+-- what it finds under the key is left over.
 local ipc = require "unixipc"
 local layout = ipc.layout
 

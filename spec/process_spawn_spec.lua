@@ -111,6 +111,7 @@ describe("process.spawn", function()
       {{fds = 3}, "option 'fds'"}, {{fds = {[-1] = 0}}, "option 'fds'"},
       {{fds = {x = 0}}, "option 'fds'"}, {{fds = {[1.5] = 0}}, "option 'fds'"},
       {{fds = {[1 << 40] = 0}}, "option 'fds'"},
+      {{groups = {audio = true}}, "list expected"},
       {{stdout = "null", fds = {[1] = 0}}, "fds"},
     } do
       local message = t.raises(case[2], process.spawn, {"true"}, case[1])

@@ -341,7 +341,8 @@ print(sys.stdin.readline().strip() + "!")]]
     end)
 
     it("raises at another word", function()
-      t.raises("invalid option 'reading'", r.shutdown, r, "reading")
+      t.raises("invalid option 'reading'; known: read, write, both",
+        r.shutdown, r, "reading")
       t.raises("string expected", r.shutdown, r, {})
     end)
 
