@@ -219,8 +219,12 @@ describe("socket.server", function()
       {handler = echo, workers = "2"})
     t.raises("option 'workers': a count", socket.server,
       {handler = echo, workers = 0.5})
-    t.raises("unknown option 'worker'", socket.server,
-      {address = path, handler = echo, worker = 2})
+    t.raises("bad argument #1 to 'server' (unknown option 'worker'; known: "
+      .. "address, handler, workers, start, drain, log, listener, type, ",
+      socket.server, {address = path, handler = echo, worker = 2})
+    local listener <close> = assert(socket.listen(t.names.path()))
+    t.raises("option 'worker': the listener is made already", socket.server,
+      {listener = listener, handler = echo, worker = 2})
     t.raises("address must be", socket.server, {handler = echo})
   end)
 end)

@@ -17,6 +17,7 @@ local OWN = {
   address = "any", handler = "function", workers = "number", start = "function",
   drain = "number", log = "function", listener = "userdata",
 }
+local OWN_NAMES = "address, handler, workers, start, drain, log, listener"
 
 -- A worker that ends sooner than this is started again only after it.
 local SHORT_LIFE = 1.0
@@ -51,7 +52,21 @@ local function check_options(options)
     error("bad argument #1 to 'server' (option 'workers': a count from 1 "
       .. "expected)", 3)
   end
+  if own.listener and next(rest) ~= nil then
+    error(("bad argument #1 to 'server' (option '%s': the listener is made "
+      .. "already)"):format(next(rest)), 3)
+  end
   return own, rest
+end
+
+-- Mistakes in the options are those of server's caller, who may give ours too.
+local function listen(address, options)
+  local ok, listener, message, code = pcall(socket.listen, address, options)
+  if ok then return listener, message, code end
+  if type(listener) ~= "string" then error(listener, 0) end
+  error(listener:gsub("^.-bad argument #%d+ to '[^']*'",
+    "bad argument #1 to 'server'"):gsub("; known: ", "%0" .. OWN_NAMES .. ", "),
+    3)
 end
 
 --- A server for the common case: some processes share a listener, and each
@@ -77,7 +92,7 @@ local function server(options)
   local own, rest = check_options(options)
   own.is_given = own.listener ~= nil
   if not own.is_given then
-    local listener, message, code = socket.listen(own.address, rest)
+    local listener, message, code = listen(own.address, rest)
     if not listener then return nil, message, code end
     own.listener = listener
   end
