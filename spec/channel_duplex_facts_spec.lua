@@ -115,6 +115,37 @@ describe("A pair", function()
       end
     end)
 
+  it("IPCC:no_senders_notification PY:_TestConnection.test_connection an end "
+    .. "that was never used is missed all the same", function()
+      for _, how in ipairs {"close", "exit", "KILL"} do
+        local a, other = with_child(function(b)
+          if how == "KILL" then ipc.signal.raise "KILL" end
+          if how == "close" then b:close() end
+        end)
+        t.refused("EPIPE", a:receive(WAIT))
+        t.refused("EPIPE", a:send("x", WAIT))
+        other:wait(WAIT)
+        other:close()
+        a:close()
+      end
+    end)
+
+  it("IPCC:no_senders_notification a child is told that its parent has ended, "
+    .. "though that never used its end", function()
+      local told <close> = gate()
+      local parent = child(function()
+        local a, b = assert(channel.duplex())
+        child(function()
+          a:close()
+          if select(3, b:receive(WAIT)) == errno.EPIPE then told:open() end
+        end)
+        ipc.signal.raise "KILL"
+      end)
+      parent:wait(WAIT)
+      parent:close()
+      told:pass()
+    end)
+
   it("NNG:pair0:back_pressure each way has its own room", function()
     local a <close>, b = assert(channel.duplex(nil, {capacity = 4096}))
     local n = fill(a)
