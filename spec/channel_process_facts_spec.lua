@@ -65,7 +65,8 @@ describe("Another program", function()
       end)
       local fds = {}
       for i = 1, 4 do fds[10 + i] = list[i]:descriptor() end
-      list[5]:close() -- what the program is to have
+      list[4]:send "hello" -- this end is ours: the other one is to be had
+      list[5]:close()
       local other = program([[
         local channel = require "unixipc.channel"
         local queue, broadcast, service, duplex =
@@ -78,7 +79,6 @@ describe("Another program", function()
         assert(duplex:receive(10) == "hello" and duplex:send "hello yourself")
       ]], fds)
       list[1]:send "job"
-      list[4]:send "hello"
       assert.same({"news"}, (list[2]:receive(WAIT)))
       assert.equal("hello yourself", list[4]:receive(WAIT))
       t.refused("EPIPE", list[4]:receive(WAIT))
