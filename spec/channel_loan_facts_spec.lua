@@ -69,6 +69,20 @@ describe("Loans", function()
       end)
     end)
 
+  it("ICE:publisher_dropping_sample_reduces_loan_counter that are given back "
+    .. "are not counted as messages", function()
+      each_kind(4096, function(from, to)
+        for _ = 1, 3 do from:abort(assert(from:reserve(10))) end
+        from:send "one"
+        from:commit(write(assert(from:reserve(3)), "two"))
+        -- A subscriber has yet to pass them.
+        if from == to then assert.equal(2, #to) end
+        assert.same({"one", "two"}, drain(to))
+        assert.equal(0, #to)
+        assert.same({2, 3}, {from:stats().sent, from:stats().aborted})
+      end)
+    end)
+
   it("ICE:publisher_max_loaned_samples_works no more than there is room for",
     function()
       each_that_lends_many(1024, function(from, to)

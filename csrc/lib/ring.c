@@ -314,6 +314,14 @@ static void tell_subscribers(struct ux_ring *r, struct ux_ring_stats *stats) {
   stats->lag = lag & UX_STAMP_MASK;
 }
 
+/* What was put. A loan counts from when it is lent, one that was given back no
+   more; without locks it counts when it is committed. */
+static uint64_t count_puts(const struct ux_ring *r) {
+  uint64_t aborted = ux_get(&r->at->aborted), puts = ux_get(&r->at->puts);
+  if (r->mode == &ux_ring_spsc_mode) return puts;
+  return puts > aborted ? puts - aborted : 0;
+}
+
 int ux_ring_stats(struct ux_ring *r, struct ux_ring_stats *stats) {
   struct ux_ring_shared *q = r->at;
   int err = ux_ring_begin(r);
@@ -322,7 +330,7 @@ int ux_ring_stats(struct ux_ring *r, struct ux_ring_stats *stats) {
   uint64_t from = ux_see(is_broadcast ? &q->tail_at : &q->read_at);
   uint64_t used = ux_see(&q->write_at) - from;
   uint64_t gone = ux_get(&q->gets) + ux_get(&q->displaced);
-  uint64_t puts = ux_get(&q->puts);
+  uint64_t puts = count_puts(r);
   *stats = (struct ux_ring_stats){
     .capacity = r->mask + 1,
     .used = used <= r->mask + 1 ? used : 0,
