@@ -1,5 +1,6 @@
 local t = require "support"
 local ipc = require "unixipc"
+local nobody = require "support.nobody"
 
 local channel, codec, poll, process =
   ipc.channel, ipc.codec, ipc.poll, ipc.process
@@ -203,6 +204,24 @@ describe("A channel", function()
     w:close()
     local empty <close> = assert(ipc.posix_shm.memfd("x", {size = 8192}))
     t.refused("EBADMSG", channel.from(empty))
+  end)
+end)
+
+describe("The descriptor of a channel", function()
+  it("is for whom the mode lets take part", function()
+    if not nobody.is_there() then pending "only root can try this" end
+    local command = nobody.command [[
+      local ch, why = ipc.channel.from(5)
+      print(ch and ch:send "x" or why)
+    ]]
+    for mode, answer in pairs {
+      ["rw-------"] = "channel: Permission denied", ["rw-rw-rw-"] = "true",
+    } do
+      local q <close> = assert(channel.queue(nil, {mode = mode}))
+      local child = assert(process.spawn(command,
+        {stdout = "pipe", fds = {[5] = q:descriptor()}}))
+      assert.equal(answer .. "\n", (child:communicate(nil, SOON)))
+    end
   end)
 end)
 
