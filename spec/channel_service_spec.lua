@@ -98,6 +98,20 @@ describe("channel.service", function()
     finish(second)
   end)
 
+  it("refuses what is longer than it takes", function()
+    local service <close> = assert(channel.service(nil,
+      {capacity = 4096, reply_capacity = 4096}))
+    local long = {("x"):rep(4096)}
+    local client = in_child(function()
+      return service:call("short", SOON) == "short too"
+    end)
+    t.refused("EMSGSIZE", service:call(long, SOON))
+    local request = assert(service:accept(SOON))
+    t.refused("EMSGSIZE", request:reply(long))
+    assert.is_true(request:reply "short too")
+    finish(client)
+  end)
+
   it("fails a request whose server died", function()
     local service <close> = assert(channel.service())
     local server = serve(service, double)
