@@ -98,6 +98,18 @@ describe("channel.service", function()
     finish(second)
   end)
 
+  it("keeps nothing of calls that ended by an error", function()
+    local service <close> = assert(channel.service())
+    local function fail(n)
+      for _ = 1, n do t.raises("function", service.call, service, print) end
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage "count"
+    end
+    local before = fail(1000)
+    assert.is_true(fail(30000) - before < 100)
+  end)
+
   it("refuses what is longer than it takes", function()
     local service <close> = assert(channel.service(nil,
       {capacity = 4096, reply_capacity = 4096}))
