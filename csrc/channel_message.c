@@ -211,7 +211,8 @@ static void load(lua_State *L, struct sending_many *s, lua_Integer from,
 
 /***
 Sends the values of a sequence, in their order, with as few steps as can be:
-others see many of them at once. It waits for room whatever `overflow` says.
+others see many of them at once. When there is no room it waits, or drops if
+`overflow` says so.
 @function Channel:send_many
 @tparam table values
 @tparam[opt] number timeout seconds

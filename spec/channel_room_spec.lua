@@ -75,6 +75,19 @@ describe("A broadcast", function()
     assert.equal(200, s:receive_many(100, 0).n + s:lost())
   end)
 
+  it("drops of many what there is no room for, if told to", function()
+    local values = {}
+    for i = 1, 50 do values[i] = TEXT end
+    for _, kind in ipairs {"queue", "broadcast"} do
+      local ch <close> = small(kind, {overflow = "drop_new"})
+      if kind == "broadcast" then ch:subscribe() end
+      assert.equal(50, ch:send_many(values, 0))
+      local dropped = ch:stats().dropped
+      assert.equal(50 - dropped, ch:receive_many(100, 0).n)
+      assert.is_true(dropped > 0)
+    end
+  end)
+
   it("counts what was lost, one by one or many at once", function()
     local b <close> = small("broadcast", {policy = "drop"})
     local one <close> = subscriber(b)
