@@ -1,4 +1,4 @@
--- What channels do when there is no room.
+-- What channels do when there is no room, and whose room is given free.
 local t = require "support"
 local ipc = require "unixipc"
 
@@ -57,6 +57,31 @@ describe("A full queue", function()
     local _ <close> = assert(channel.queue(name,
       {single = true, create = true, temporary = true}))
     t.refused("EINVAL", channel.queue(name, {overflow = "drop_oldest"}))
+  end)
+end)
+
+describe("A message that was peeked at", function()
+  it("stays with who has it, whoever takes many around it", function()
+    for _, back in ipairs {"first", "second"} do
+      for count = 2, 4 do
+        local q <close> = assert(channel.queue())
+        for i = 1, count do q:send("message " .. i) end
+        local views = {first = q:peek(0), second = q:peek(0)}
+        local kept = back == "first" and "second" or "first"
+        assert.is_true(q:give_back(views[back]))
+        local n = 0
+        repeat
+          local list = q:receive_many(10, 0)
+          n = n + (list and list.n or 0)
+        until not list
+        assert.equal(count - 1, n)
+        q:send(("x"):rep(100))
+        assert.equal("message " .. (kept == "first" and 1 or 2),
+          views[kept]:read(0))
+        assert.is_true(q:release(views[kept]))
+        assert.equal(1, #q)
+      end
+    end
   end)
 end)
 

@@ -1,6 +1,5 @@
 local t = require "support"
 local ipc = require "unixipc"
-local nobody = require "support.nobody"
 
 local channel, codec, poll, process =
   ipc.channel, ipc.codec, ipc.poll, ipc.process
@@ -209,24 +208,6 @@ describe("A channel", function()
   end)
 end)
 
-describe("The descriptor of a channel", function()
-  it("is for whom the mode lets take part", function()
-    if not nobody.is_there() then pending "only root can try this" end
-    local command = nobody.command [[
-      local ch, why = ipc.channel.from(5)
-      print(ch and ch:send "x" or why)
-    ]]
-    for mode, answer in pairs {
-      ["rw-------"] = "channel: Permission denied", ["rw-rw-rw-"] = "true",
-    } do
-      local q <close> = assert(channel.queue(nil, {mode = mode}))
-      local child = assert(process.spawn(command,
-        {stdout = "pipe", fds = {[5] = q:descriptor()}}))
-      assert.equal(answer .. "\n", (child:communicate(nil, SOON)))
-    end
-  end)
-end)
-
 describe("channel.queue", function()
   -- Long strings and tables among the short.
   local function mixed(label, i)
@@ -430,29 +411,6 @@ describe("A loan", function()
     t.timed_out(q:receive(0))
     assert.is_true(q:give_back(view))
     assert.equal("x", q:receive(0))
-  end)
-
-  it("stays with who has it, whoever takes many around it", function()
-    for _, back in ipairs {"first", "second"} do
-      for count = 2, 4 do
-        local q <close> = assert(channel.queue())
-        for i = 1, count do q:send("message " .. i) end
-        local views = {first = q:peek(0), second = q:peek(0)}
-        local kept = back == "first" and "second" or "first"
-        assert.is_true(q:give_back(views[back]))
-        local n = 0
-        repeat
-          local list = q:receive_many(10, 0)
-          n = n + (list and list.n or 0)
-        until not list
-        assert.equal(count - 1, n)
-        q:send(("x"):rep(100))
-        assert.equal("message " .. (kept == "first" and 1 or 2),
-          views[kept]:read(0))
-        assert.is_true(q:release(views[kept]))
-        assert.equal(1, #q)
-      end
-    end
   end)
 
   it("of one who died holds nobody back", function()
