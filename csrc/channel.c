@@ -16,11 +16,12 @@ Whoever is killed while it sends has not sent; who is killed while it receives
 has either received, or the next receiver does. No lock stays taken.
 
 Options of the constructors: `create`: make it if it is not there; `exclusive`:
-it must not be there; `mode`: of a new one, owner only by default; `temporary`:
-the name goes when this process closes the channel, if this call made it. Of a
-new one: `capacity`, in bytes, of each ring (1 MiB by default; the longest
-message is a little less than half of it); `slots`: how many take part at once
-(64, at most 1024). Without a name one is always made.
+it must not be there; `mode`: who may take part in a new one, by its name or its
+descriptor, owner only by default; `temporary`: the name goes when this process
+closes the channel, if this call made it. Of a new one: `capacity`, in bytes, of
+each ring (1 MiB by default; the longest message is a little less than half of
+it); `slots`: how many take part at once (64, at most 1024). Without a name one
+is always made.
 @module unixipc.channel
 */
 #include "channel_object.h"
@@ -249,7 +250,7 @@ static int open_channel(lua_State *L, enum ux_segment_kind kind,
     ux_posix_name_check(L, 1, c->name, &err, UX_CHANNEL_NAME_MOST);
   if (err == 0)
     err = has_name ? attach_named(c, &o, &so)
-                   : ux_segment_create(&c->segment, NULL, 0600, &so);
+                   : ux_segment_create(&c->segment, NULL, o.mode, &so);
   int results = finish(L, c, err);
   if (results > 1) return results;
   if (!is_of_kind(c, kind)) {

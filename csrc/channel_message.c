@@ -18,6 +18,16 @@
 
 /* ---- bytes ------------------------------------------------------------- */
 
+#define MOST ((size_t)1 << 30) /* bytes of a value; more raises at once */
+
+/* What was too long for the ring was encoded too, and is not kept. */
+static void shrink_encoded(lua_State *L, struct ux_channel *c,
+                           const struct ux_ring *ring) {
+  if (c->encoded.end == 0 && c->encoded.size > INBOX_KEPT &&
+      c->encoded.size / 2 > ux_ring_limit(ring))
+    ux_buffer_free(L, &c->encoded);
+}
+
 struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
                                           int arg,
                                           const struct ux_ring *ring) {
@@ -27,9 +37,10 @@ struct ux_channel_bytes ux_channel_encode(lua_State *L, struct ux_channel *c,
     return b;
   }
   luaL_checkany(L, arg);
+  shrink_encoded(L, c, ring);
   size_t base = c->encoded.end;
   b.mark = UX_CHANNEL_VALUE;
-  ux_codec_encode(L, arg, &c->encoded, ux_ring_limit(ring));
+  ux_codec_encode(L, arg, &c->encoded, MOST);
   ux_channel_check_still(L, c);
   b.data = c->encoded.data + base;
   b.length = c->encoded.end - base;
@@ -200,7 +211,8 @@ static void load(lua_State *L, struct sending_many *s, lua_Integer from,
 
 /***
 Sends the values of a sequence, in their order, with as few steps as can be:
-others see many of them at once. It waits for room whatever `overflow` says.
+others see many of them at once. When there is no room it waits, or drops if
+`overflow` says so.
 @function Channel:send_many
 @tparam table values
 @tparam[opt] number timeout seconds

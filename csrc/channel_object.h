@@ -55,7 +55,7 @@ struct ux_channel {
 /* The user values of a channel. */
 enum {
   UX_CHANNEL_REGION = 1, /* the root of the views of loans */
-  UX_CHANNEL_REPLIES,    /* of a service, by id: false while one waits */
+  UX_CHANNEL_REPLIES,    /* of a service, by id: for each that waits a table */
   UX_CHANNEL_USERVALUES = UX_CHANNEL_REPLIES,
 };
 

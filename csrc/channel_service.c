@@ -123,12 +123,17 @@ static int decode(lua_State *L, struct ux_channel *c,
 
 /* ---- clients ----------------------------------------------------------- */
 
-/* Pushes the table of replies by id: false for those that are waited for; what
-   `store` keeps of one that is here. */
+/* Pushes the table of replies by id: for each call that waits a table of its
+   own, which `store` fills. It is weak: of calls that ended by an error nothing
+   is left. */
 static void push_replies(lua_State *L) {
   if (lua_getiuservalue(L, 1, UX_CHANNEL_REPLIES) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, UX_CHANNEL_REPLIES);
 }
@@ -157,7 +162,7 @@ static bool is_there(const struct ux_channel *c, uint64_t id) {
   return c->reply.is_there && c->reply.id == id;
 }
 
-/* What is kept of a reply: a table of these. */
+/* What is kept of a reply, in the table of its call. */
 enum { STORED_BYTES = 1, STORED_MARK, STORED_FAILURE };
 
 /* The reply that is there is for another call of this channel, of a handler or
@@ -166,44 +171,41 @@ enum { STORED_BYTES = 1, STORED_MARK, STORED_FAILURE };
 static void store(lua_State *L, struct ux_channel *c, int replies) {
   const struct ux_channel_reply *r = &c->reply;
   uint64_t id = r->id;
-  bool is_waited_for =
-    lua_rawgeti(L, replies, (lua_Integer)id) == LUA_TBOOLEAN;
-  lua_createtable(L, STORED_FAILURE, 0);
-  if (is_waited_for && is_there(c, id)) {
-    lua_pushboolean(L, r->has_failed);
-    lua_rawseti(L, -2, STORED_FAILURE);
-    lua_pushinteger(L, r->message.mark);
-    lua_rawseti(L, -2, STORED_MARK);
-    lua_pushlstring(L, r->message.data, r->has_failed ? 0 : r->message.length);
-    lua_rawseti(L, -2, STORED_BYTES);
-  }
-  if (is_waited_for && is_there(c, id)) {
-    set_reply(L, replies, id);
-    lua_pushnil(L);
-    c->stored++;
+  if (lua_rawgeti(L, replies, (lua_Integer)id) == LUA_TTABLE) {
+    size_t length = r->has_failed ? 0 : r->message.length;
+    int call = lua_gettop(L);
+    lua_pushlstring(L, r->message.data, length);
+    if (is_there(c, id)) {
+      lua_pushboolean(L, r->has_failed);
+      lua_rawseti(L, call, STORED_FAILURE);
+      lua_pushinteger(L, r->message.mark);
+      lua_rawseti(L, call, STORED_MARK);
+      lua_rawseti(L, call, STORED_BYTES);
+      c->stored++;
+    }
+    lua_settop(L, call);
   }
   if (is_there(c, id)) c->reply.is_there = false;
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }
 
 /* Pushes the results that others stored, if they did. */
-static int take_stored(lua_State *L, struct ux_channel *c, int replies,
-                       uint64_t id) {
-  struct ux_channel_reply r = {.id = id};
-  if (lua_rawgeti(L, replies, (lua_Integer)id) != LUA_TTABLE) {
+static int take_stored(lua_State *L, struct ux_channel *c, int call) {
+  struct ux_channel_reply r = {.is_there = true};
+  if (lua_rawgeti(L, call, STORED_BYTES) == LUA_TNIL) {
     lua_pop(L, 1);
     return 0;
   }
-  lua_rawgeti(L, -1, STORED_FAILURE);
-  r.has_failed = lua_toboolean(L, -1);
-  lua_rawgeti(L, -2, STORED_MARK);
-  r.message.mark = (unsigned)lua_tointeger(L, -1);
-  lua_rawgeti(L, -3, STORED_BYTES);
   r.message.data = lua_tolstring(L, -1, &r.message.length);
+  lua_rawgeti(L, call, STORED_FAILURE);
+  r.has_failed = lua_toboolean(L, -1);
+  lua_rawgeti(L, call, STORED_MARK);
+  r.message.mark = (unsigned)lua_tointeger(L, -1);
   return push_results(L, c, &r);
 }
 
-/* Pushes the results of the call, once they are here. */
+/* Pushes the results of the call, once they are here. Its table is above that
+   of all. */
 static int await_reply(lua_State *L, struct ux_channel *c, uint64_t id,
                        int replies, struct ux_deadline *deadline) {
   struct taking t = {
@@ -211,7 +213,7 @@ static int await_reply(lua_State *L, struct ux_channel *c, uint64_t id,
   };
   for (;;) {
     t.stored = c->stored;
-    int n = take_stored(L, c, replies, id);
+    int n = take_stored(L, c, replies + 1);
     if (n > 0) return n;
     int err = take_bytes(L, &t, deadline);
     if (err == ESTALE) continue;
@@ -252,7 +254,8 @@ static int l_call(lua_State *L) {
   uint64_t id = ++c->last_id;
   push_replies(L);
   int replies = lua_gettop(L);
-  lua_pushboolean(L, 0);
+  lua_createtable(L, STORED_FAILURE, 0);
+  lua_pushvalue(L, -1);
   set_reply(L, replies, id);
   struct asking a = {
     .call = {c, &c->rings[0], UX_RING_PUT, attempt_ask},

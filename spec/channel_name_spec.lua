@@ -1,5 +1,6 @@
 local t = require "support"
 local ipc = require "unixipc"
+local nobody = require "support.nobody"
 
 local channel, process = ipc.channel, ipc.process
 
@@ -117,5 +118,23 @@ describe("Channels with names", function()
       end
     end
     assert(os.remove(path))
+  end)
+end)
+
+describe("The descriptor of a channel", function()
+  it("is for whom the mode lets take part", function()
+    if not nobody.is_there() then pending "only root can try this" end
+    local command = nobody.command [[
+      local ch, why = ipc.channel.from(5)
+      print(ch and ch:send "x" or why)
+    ]]
+    for mode, answer in pairs {
+      ["rw-------"] = "channel: Permission denied", ["rw-rw-rw-"] = "true",
+    } do
+      local q <close> = assert(channel.queue(nil, {mode = mode}))
+      local child = assert(process.spawn(command,
+        {stdout = "pipe", fds = {[5] = q:descriptor()}}))
+      assert.equal(answer .. "\n", (child:communicate(nil, SOON)))
+    end
   end)
 end)

@@ -1,4 +1,4 @@
--- What channels do when there is no room.
+-- What channels do when there is no room, and whose room is given free.
 local t = require "support"
 local ipc = require "unixipc"
 
@@ -60,6 +60,31 @@ describe("A full queue", function()
   end)
 end)
 
+describe("A message that was peeked at", function()
+  it("stays with who has it, whoever takes many around it", function()
+    for _, back in ipairs {"first", "second"} do
+      for count = 2, 4 do
+        local q <close> = assert(channel.queue())
+        for i = 1, count do q:send("message " .. i) end
+        local views = {first = q:peek(0), second = q:peek(0)}
+        local kept = back == "first" and "second" or "first"
+        assert.is_true(q:give_back(views[back]))
+        local n = 0
+        repeat
+          local list = q:receive_many(10, 0)
+          n = n + (list and list.n or 0)
+        until not list
+        assert.equal(count - 1, n)
+        q:send(("x"):rep(100))
+        assert.equal("message " .. (kept == "first" and 1 or 2),
+          views[kept]:read(0))
+        assert.is_true(q:release(views[kept]))
+        assert.equal(1, #q)
+      end
+    end
+  end)
+end)
+
 describe("A broadcast", function()
   it("takes many at once without waiting for anybody", function()
     local values = {}
@@ -73,6 +98,19 @@ describe("A broadcast", function()
     local s <close> = subscriber(b)
     assert.equal(200, b:send_many(values, 0))
     assert.equal(200, s:receive_many(100, 0).n + s:lost())
+  end)
+
+  it("drops of many what there is no room for, if told to", function()
+    local values = {}
+    for i = 1, 50 do values[i] = TEXT end
+    for _, kind in ipairs {"queue", "broadcast"} do
+      local ch <close> = small(kind, {overflow = "drop_new"})
+      if kind == "broadcast" then ch:subscribe() end
+      assert.equal(50, ch:send_many(values, 0))
+      local dropped = ch:stats().dropped
+      assert.equal(50 - dropped, ch:receive_many(100, 0).n)
+      assert.is_true(dropped > 0)
+    end
   end)
 
   it("counts what was lost, one by one or many at once", function()

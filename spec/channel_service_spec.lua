@@ -98,6 +98,32 @@ describe("channel.service", function()
     finish(second)
   end)
 
+  it("keeps nothing of calls that ended by an error", function()
+    local service <close> = assert(channel.service())
+    local function fail(n)
+      for _ = 1, n do t.raises("function", service.call, service, print) end
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage "count"
+    end
+    local before = fail(1000)
+    assert.is_true(fail(30000) - before < 100)
+  end)
+
+  it("refuses what is longer than it takes", function()
+    local service <close> = assert(channel.service(nil,
+      {capacity = 4096, reply_capacity = 4096}))
+    local long = {("x"):rep(4096)}
+    local client = in_child(function()
+      return service:call("short", SOON) == "short too"
+    end)
+    t.refused("EMSGSIZE", service:call(long, SOON))
+    local request = assert(service:accept(SOON))
+    t.refused("EMSGSIZE", request:reply(long))
+    assert.is_true(request:reply "short too")
+    finish(client)
+  end)
+
   it("fails a request whose server died", function()
     local service <close> = assert(channel.service())
     local server = serve(service, double)

@@ -286,6 +286,10 @@ static int put_many(struct ux_ring *r, const struct ux_ring_item *items,
   err = put_many_locked(r, items, count, done);
   ux_ring_unlock(&r->at->put_lock);
   if (err == 0) ux_ring_notify(r, &r->at->not_empty, true);
+  if (err == EAGAIN && r->overflow == UX_RING_DROP_NEW) {
+    err = ux_ring_put(r, items[0].data, items[0].length, items[0].mark);
+    *done = err == 0;
+  }
   return err;
 }
 

@@ -234,6 +234,7 @@ static int get_many_locked(struct ux_ring *r, char *to, size_t size,
   int err = 0;
   size_t used = 0;
   bool was_clear = true;
+  uint64_t taken_to = 0; /* the walk may have passed what others hold */
   while (*count < max) {
     err = *count == 0 ? ux_walk_find(r, w, &h) : ux_walk_next(r, w, &h);
     if (err != 0 || (*count > 0 && w->is_clear != was_clear)) break;
@@ -246,11 +247,14 @@ static int get_many_locked(struct ux_ring *r, char *to, size_t size,
     used += *needed;
     ++*count;
     if (w->is_clear)
-      w->at += h.span;
+      taken_to = w->at += h.span;
     else
       ux_walk_take(r, w, &h);
   }
-  if (*count > 0 && was_clear) ux_walk_take_all(r, w, *count);
+  if (*count > 0 && was_clear) {
+    w->at = taken_to;
+    ux_walk_take_all(r, w, *count);
+  }
   return *count > 0 ? 0 : err;
 }
 

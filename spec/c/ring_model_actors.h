@@ -156,6 +156,49 @@ static void peek_first(void) {
   actors[2].position = m.position;
 }
 
+/* One looks at the first and gives it back, another has the second. */
+static void peek_both(void) {
+  struct ux_ring_message m;
+  char buffer[LENGTH];
+  for (int i = 1; i <= 3; i++) {
+    fill(buffer, 16 + i);
+    check(ux_ring_put(&actors[1].ring, buffer, LENGTH, 0) == 0, "put");
+  }
+  actors[1].tried = actors[1].sent = 3;
+  for (int i = 0; i < 2; i++) {
+    check(ux_ring_peek(&actors[i].ring, &m) == 0, "peek");
+    actors[i].position = m.position;
+  }
+  note(&actors[1], 16 + 2);
+}
+
+static void give_back_first(int self) {
+  struct actor *a = &actors[self];
+  int err;
+  while ((err = ux_ring_untake(&a->ring, a->position)) == EBUSY)
+    ux_ring_sleep(&a->ring, UX_RING_GET, 0);
+  check(err == 0, "give back");
+}
+
+static void take_many(int self) {
+  struct actor *a = &actors[self];
+  struct ux_ring_packed head;
+  char buffer[3 * (LENGTH + sizeof head)];
+  const char *at = buffer;
+  size_t count, needed;
+  a->is_inside = true;
+  while (wait_again(
+    &a->ring,
+    UX_RING_GET,
+    ux_ring_get_many(&a->ring, buffer, sizeof buffer, 3, &count, &needed))) {
+  }
+  for (size_t i = 0; i < count; i++) {
+    const char *data = ux_ring_packed_next(&at, &head);
+    note(a, value_of(data, head.length));
+  }
+  a->is_inside = false;
+}
+
 static void release_first(int self) {
   struct actor *a = &actors[self];
   int err;
