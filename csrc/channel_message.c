@@ -103,9 +103,13 @@ static int wait_evicting(lua_State *L, struct ux_channel_call *call,
                          struct ux_deadline *deadline, const size_t *length) {
   struct ux_channel *c = call->channel;
   uint32_t evicted = 1;
+  ux_deadline_start(deadline);
   for (;;) {
     struct ux_deadline patience = {.left = c->evict_after};
     if (evicted == 0 && patience.left < LOAN_NS) patience.left = LOAN_NS;
+    ux_deadline_start(&patience);
+    if (deadline->left != UX_FOREVER && deadline->at < patience.at)
+      patience.at = deadline->at;
     int err = ux_channel_wait(L, call, &patience);
     if (err != ETIMEDOUT) return err;
     if (ux_deadline_passed(deadline)) return ETIMEDOUT;

@@ -75,6 +75,18 @@ describe("A broadcast whose lock is held", function()
     t.refused("ENOTCONN", s:receive(0))
   end)
 
+  it("is not waited for once more when time runs out", function()
+    local name, b = broadcast {policy = "evict", evict_after = 1}
+    local s <close> = assert(channel.from(b:descriptor()))
+    local _ <close> = b
+    assert(s:subscribe())
+    fill(b)
+    local holder <close> = hold(name)
+    local took = t.took(b.send, b, "late", 1.1)
+    assert.is_true(took >= 1.1 and took < 2, took)
+    let_go(holder)
+  end)
+
   it("throws out the slow when the lock is let go", function()
     local name, b = broadcast {policy = "evict", evict_after = 0.01}
     local s <close> = assert(channel.from(b:descriptor()))
