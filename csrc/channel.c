@@ -211,6 +211,10 @@ static bool is_of_kind(const struct ux_channel *c, enum ux_segment_kind kind) {
 
 static int64_t check_evict_after(lua_State *L, const struct open_options *o) {
   if (o->evict_after == 0) return INT64_C(1000000000);
+  bool is_time = lua_type(L, o->evict_after) == LUA_TNUMBER &&
+                 lua_tonumber(L, o->evict_after) >= 0;
+  luaL_argcheck(
+    L, is_time, 2, "option 'evict_after': a number of seconds >= 0 expected");
   return ux_check_deadline(L, o->evict_after).left;
 }
 
@@ -222,14 +226,36 @@ struct start {
   uint64_t last; /* of UX_RING_LAST */
 };
 
+#define STARTS "\"new\", \"oldest\" or a count >= 0 expected"
+
+/* The value at the index; nil: new. */
+static bool to_start(lua_State *L, int index, struct start *start) {
+  *start = (struct start){UX_RING_NEW, 0};
+  if (lua_isnoneornil(L, index)) return true;
+  if (lua_isinteger(L, index)) {
+    lua_Integer last = lua_tointeger(L, index);
+    *start = (struct start){UX_RING_LAST, (uint64_t)last};
+    return last >= 0;
+  }
+  if (lua_type(L, index) != LUA_TSTRING) return false;
+  const char *word = lua_tostring(L, index);
+  if (strcmp(word, "oldest") == 0) start->how = UX_RING_OLDEST;
+  return strcmp(word, "oldest") == 0 || strcmp(word, "new") == 0;
+}
+
 static struct start check_start(lua_State *L, int arg) {
-  static const char *const words[] = {"new", "oldest", NULL};
-  static const enum ux_ring_start starts[] = {UX_RING_NEW, UX_RING_OLDEST};
-  if (!lua_isinteger(L, arg))
-    return (struct start){starts[luaL_checkoption(L, arg, "new", words)], 0};
-  lua_Integer last = lua_tointeger(L, arg);
-  luaL_argcheck(L, last >= 0, arg, "a count >= 0 expected");
-  return (struct start){UX_RING_LAST, (uint64_t)last};
+  struct start start;
+  luaL_argcheck(L, to_start(L, arg, &start), arg, STARTS);
+  return start;
+}
+
+/* Of the options, before anything is made. */
+static void check_subscribe(lua_State *L, const struct open_options *o) {
+  struct start start;
+  luaL_argcheck(L,
+                o->subscribe == 0 || to_start(L, o->subscribe, &start),
+                2,
+                "option 'subscribe': " STARTS);
 }
 
 static int open_channel(lua_State *L, enum ux_segment_kind kind,
@@ -238,7 +264,7 @@ static int open_channel(lua_State *L, enum ux_segment_kind kind,
   int err;
   lua_settop(L, 2);
   ux_check_options(L, 2, schema, &o);
-  if (o.subscribe != 0) check_start(L, o.subscribe); /* before it is made */
+  check_subscribe(L, &o);
   bool drops_oldest = o.overflow == UX_CHANNEL_DROP_OLDEST;
   luaL_argcheck(
     L, !o.single || !drops_oldest, 2, "'single' cannot drop the oldest");

@@ -609,8 +609,18 @@ describe("channel.broadcast", function()
     assert.equal(1, (oldest:receive(SOON)))
     assert.equal(8 + 1, (last:receive(SOON)) + 1)
     assert.equal(11, (new:receive(SOON)))
-    t.raises("invalid option", b.subscribe, b, "some")
-    t.raises("count >= 0", b.subscribe, b, -1)
+    local starts = '"new", "oldest" or a count >= 0 expected'
+    for _, start in ipairs {"some", -1, 1.5, true} do
+      t.raises("bad argument #1 to 'subscribe' (" .. starts,
+        function() b:subscribe(start) end)
+      t.raises("#2 to", channel.broadcast, nil, {subscribe = start})
+      t.raises("option 'subscribe': " .. starts, channel.broadcast, nil,
+        {subscribe = start})
+    end
+    for _, seconds in ipairs {"x", -1, 0 / 0} do
+      t.raises("option 'evict_after': a number of seconds", channel.broadcast,
+        nil, {evict_after = seconds})
+    end
   end)
 
   it("waits for the slow", function()
