@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/options.h"
 #include "codec.h"
 
 #include <errno.h>
@@ -229,10 +230,10 @@ others see many of them at once. When there is no room it waits, or drops if
 static int l_send_many(lua_State *L) {
   struct ux_channel *c = ux_check_channel(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  struct ux_deadline deadline = ux_check_deadline(L, 3);
-  lua_Integer most = luaL_len(L, 2), sent = 0;
-  if (c->out == NULL) return ux_channel_fail(L, c, ENOTSUP, "send_many");
   lua_settop(L, 3);
+  struct ux_deadline deadline = ux_check_deadline(L, 3);
+  lua_Integer most = ux_check_list(L, 2, 2), sent = 0;
+  if (c->out == NULL) return ux_channel_fail(L, c, ENOTSUP, "send_many");
   luaL_checkstack(L, 2 * CHUNK + LUA_MINSTACK, NULL);
   int err = 0;
   while (err == 0 && sent < most) {

@@ -91,6 +91,7 @@ describe("A channel", function()
     t.timed_out(q:receive_many(1, 0))
     q:send_many {"a", nil, "b"}
     assert.equal(0, q:send_many {})
+    t.raises("list expected", q.send_many, q, {first = "a"})
   end)
 
   it("says how many of many it sent", function()
