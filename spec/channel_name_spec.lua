@@ -46,7 +46,7 @@ describe("Channels with names", function()
   it("are not made when an option is wrong, or memory does not do",
     function()
       local name = t.names.posix()
-      t.raises("invalid option 'last'", channel.broadcast, name,
+      t.raises("option 'subscribe'", channel.broadcast, name,
         {create = true, subscribe = "last"})
       t.refused("ENOENT", channel.broadcast(name))
       t.refused("ENOMEM", channel.queue(nil, {capacity = 1 << 40}))

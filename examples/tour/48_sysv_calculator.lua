@@ -37,7 +37,7 @@ From the client:]],
     to = "^end",
   },
   play = function(scene)
-    local path = scene.directory
+    local path = scene.path "key" -- the servers make it
     local server <close> =
       scene.start("sysv_shm_calculator_server", {path}, {stdout = "pipe"})
     ask(scene, server, path)
@@ -45,11 +45,13 @@ From the client:]],
     local program = scene.path "calculator"
     local source = scene.examples .. "/sysv_shm_calculator_server.c"
     if not os.execute(("cc -o %s %s 2>/dev/null"):format(program, source)) then
+      os.remove(path)
       return scene.tell "(there is no C compiler here)"
     end
     local in_c <close> = assert(require("unixipc").process.spawn(
       {program, path}, {stdout = "pipe"}))
     ask(scene, in_c, path)
     os.remove(program)
+    os.remove(path)
   end,
 }
