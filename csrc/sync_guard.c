@@ -42,15 +42,10 @@ static void describe(lua_State *L, const void *self) {
   lua_pushfstring(L, "sync guard of a %s", g->o->head.class->name);
 }
 
-static const luaL_Reg methods[] = {
-  {NULL, NULL},
-};
-
 static const struct ux_class guard_class = {
   .name = "sync guard",
   .size = sizeof(struct ux_sync_guard),
   .uservalues = 1,
-  .methods = methods,
   .close = l_guard_close,
   .describe = describe,
 };
