@@ -280,14 +280,9 @@ static void describe_lock(lua_State *L, const void *self) {
   lua_pushfstring(L, "sysv_sem lock id=%d semaphore=%d", l->id, l->number + 1);
 }
 
-static const luaL_Reg lock_methods[] = {
-  {NULL, NULL},
-};
-
 static const struct ux_class lock_class = {
   .name = "sysv_sem lock",
   .size = sizeof(struct lock),
-  .methods = lock_methods,
   .close = l_unlock,
   .describe = describe_lock,
 };
