@@ -116,7 +116,7 @@ static struct ux_channel *new_channel(lua_State *L) {
   lua_pop(L, 1);
   struct ux_channel *c = ux_new(L, &ux_channel_class);
   c->segment.fd = c->segment.live = -1;
-  c->segment.ringer = c->segment.line = -1;
+  c->segment.ringer = c->segment.line = c->segment.watch = -1;
   c->evict_after = INT64_C(1000000000);
   return c;
 }
@@ -152,9 +152,10 @@ static int open_end(struct ux_channel *c, uint32_t end) {
   return ux_duplex_init(c->out, c->in, &c->segment, end);
 }
 
-/* Several may want the last one that is free. */
+/* Several may want the last one that is free. Who made a pair without a name
+   keeps the first one, used or not. */
 static int take_free_end(struct ux_channel *c) {
-  uint32_t end;
+  uint32_t end = c->name[0] == '\0';
   int err = ux_duplex_free_end(&c->segment, &end);
   if (err == 0) err = open_end(c, end);
   if (err == 0) err = ux_channel_take_end(c);

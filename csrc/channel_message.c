@@ -84,14 +84,9 @@ struct sending {
   struct ux_channel_bytes bytes;
 };
 
-/* The first use of a duplex may take its end. */
-static inline int begin(struct ux_channel *c) {
-  return c->must_take_end ? ux_channel_take_end(c) : 0;
-}
-
 static int attempt_put(struct ux_channel_call *call) {
   const struct sending *s = (const struct sending *)call;
-  int err = begin(call->channel);
+  int err = ux_channel_begin(call->channel);
   if (err != 0) return err;
   return ux_ring_put(
     call->ring, s->bytes.data, s->bytes.length, s->bytes.mark);
@@ -190,7 +185,7 @@ struct sending_many {
 
 static int attempt_put_many(struct ux_channel_call *call) {
   struct sending_many *s = (struct sending_many *)call;
-  int err = begin(call->channel);
+  int err = ux_channel_begin(call->channel);
   while (err == 0 && s->first < s->count) {
     size_t done;
     err = ux_ring_put_many(
@@ -317,9 +312,7 @@ static int attempt_get_many(struct ux_channel_call *call) {
   struct receiving *g = (struct receiving *)call;
   struct ux_channel *c = call->channel;
   size_t count = 0, needed = 0;
-  int err = begin(c);
-  if (err != 0) return err;
-  err = ux_ring_get_many(
+  int err = ux_ring_get_many(
     call->ring, c->inbox.data, c->inbox.size, g->max, &count, &needed);
   if (err == ERANGE) g->needed = needed;
   if (err != 0) return err;

@@ -106,7 +106,9 @@ bool ux_channel_is_moment(const struct ux_channel_call *call, int err) {
 int ux_channel_wait(lua_State *L, struct ux_channel_call *call,
                     struct ux_deadline *deadline) {
   ux_channel_check_still(L, call->channel);
-  int err = call->attempt(call);
+  int err = ux_channel_begin(call->channel);
+  if (err != 0) return err;
+  err = call->attempt(call);
   for (unsigned n = 1; err == EAGAIN || ux_channel_is_moment(call, err); n++) {
     bool is_vain = n % VAIN_TRIES == 0;
     if (err == EAGAIN) rearm(call);

@@ -103,6 +103,11 @@ int ux_channel_fail_message(lua_State *L, const struct ux_channel *c, int err,
 /* Of a duplex: both directions are this process's from now on. */
 int ux_channel_take_end(struct ux_channel *c);
 
+/* The first use of a duplex, whichever way, may take its end. */
+static inline int ux_channel_begin(struct ux_channel *c) {
+  return c->must_take_end ? ux_channel_take_end(c) : 0;
+}
+
 /* ---- waiting ----------------------------------------------------------- */
 
 /* One try of a call: 0 or an errno; it does not touch L. */

@@ -230,7 +230,7 @@ bool ux_ring_is_role_taken(const struct ux_ring *r, enum ux_ring_side side);
    after what it sent, put is EPIPE at once. */
 int ux_duplex_init(struct ux_ring *out, struct ux_ring *in,
                    struct ux_segment *s, uint32_t end);
-/* The end that nobody alive has, or EUSERS. */
+/* An end that nobody alive has, preferably *end; or EUSERS. */
 int ux_duplex_free_end(struct ux_segment *s, uint32_t *end);
 /* Ties the handles of both ends, in the process that makes them, by a
    descriptor each. Then an end that is not there in any process, closed or

@@ -3,6 +3,8 @@
    is rung only while it is armed. */
 #include "lib/ring_bell.h"
 
+#include "lib/ring_duplex.h"
+
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -126,6 +128,7 @@ int ux_ring_bell_rearm(struct ux_ring *r, enum ux_ring_side side) {
   if (err != 0) return err;
   if (r->bell[side] < 0) return EBADF;
   quieten(r->bell[side]);
+  ux_duplex_rewatch(r, side);
   arm(r, side);
   ux_full_fence();
   bool is_over = is_worth(r, side);
@@ -140,7 +143,7 @@ int ux_ring_bell(struct ux_ring *r, enum ux_ring_side side, int *fd) {
     if (err == 0) arm(r, side);
     if (err == 0) err = ring_one(r, ux_segment_self(r->segment), side);
   }
-  *fd = r->bell[side];
+  *fd = ux_duplex_watch(r->segment, r->bell[side]);
   return err;
 }
 

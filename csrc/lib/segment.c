@@ -174,7 +174,8 @@ static int make_named(struct ux_segment *s, const char *name, mode_t mode) {
 }
 
 static void start(struct ux_segment *s) {
-  *s = (struct ux_segment){.fd = -1, .live = -1, .ringer = -1, .line = -1};
+  *s = (struct ux_segment){
+    .fd = -1, .live = -1, .ringer = -1, .line = -1, .watch = -1};
   ux_segment_enter_list(s);
 }
 
@@ -299,10 +300,11 @@ void ux_segment_detach(struct ux_segment *s) {
   if (s->live >= 0) close(s->live);
   if (s->ringer >= 0) close(s->ringer);
   if (s->line >= 0) close(s->line);
+  if (s->watch >= 0) close(s->watch);
   if (s->at != NULL) munmap(s->at, s->size);
   if (s->fd >= 0) close(s->fd);
   s->at = NULL;
-  s->fd = s->live = s->ringer = s->line = -1;
+  s->fd = s->live = s->ringer = s->line = s->watch = -1;
 }
 
 bool ux_segment_is_closed(const struct ux_segment *s) {
@@ -328,7 +330,8 @@ static uint32_t count_alive(int fd, uint32_t slots) {
 
 int ux_segment_look(const char *name, struct ux_segment_info *info) {
   char path[UX_SEGMENT_NAME_SIZE + 32];
-  struct ux_segment s = {.fd = -1, .live = -1, .ringer = -1, .line = -1};
+  struct ux_segment s = {
+    .fd = -1, .live = -1, .ringer = -1, .line = -1, .watch = -1};
   int err = ux_segment_path(name, path);
   if (err != 0) return err;
   s.fd = open_path(path);

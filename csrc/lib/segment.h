@@ -65,6 +65,7 @@ struct ux_segment {
   int live;   /* of our own open file description, with the locks; or -1 */
   int ringer; /* a socket to ring others' bells, or -1 */
   int line;   /* to the other end of a duplex (ux_duplex_tie), or -1 */
+  int watch;  /* on that and the bell, or -1 */
   bool is_other_lost;   /* that end never came, and can't any more */
   uint32_t slot, epoch; /* who we are */
   uint32_t fork_count;  /* of the process that took the slot */

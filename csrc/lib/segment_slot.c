@@ -29,7 +29,8 @@ static void in_child(void) {
   ux_segment_forks++;
   for (struct ux_segment *s = all; s != NULL; s = s->next) {
     if (s->live >= 0) close(s->live);
-    s->live = -1;
+    if (s->watch >= 0) close(s->watch); /* has the parent's bell */
+    s->live = s->watch = -1;
     s->roles = 0;
   }
   pthread_mutex_unlock(&all_lock);
