@@ -113,11 +113,8 @@ an error before that leaves it unlocked for nobody (ENOTRECOVERABLE).
 @see Guard:close
 */
 static int l_guard(lua_State *L) {
-  struct ux_sync *o = check_mutex(L);
-  struct ux_deadline deadline = ux_check_deadline(L, 2);
-  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_mutex);
-  int err = ux_sync_lock_mutex(L, o, &deadline);
-  return ux_sync_guard_result(L, g, err, "mutex lock");
+  return ux_sync_guard(
+    L, check_mutex(L), ux_sync_lock_mutex, unlock_mutex, "mutex lock");
 }
 
 /***

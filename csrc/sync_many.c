@@ -188,11 +188,8 @@ Lets this process read for a block, however that ends.
 @see Guard:close
 */
 static int l_read_guard(lua_State *L) {
-  struct ux_sync *o = check_rwlock(L);
-  struct ux_deadline deadline = ux_check_deadline(L, 2);
-  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_rwlock);
-  int err = lock_to_read(L, o, &deadline);
-  return ux_sync_guard_result(L, g, err, "rwlock read_lock");
+  return ux_sync_guard(
+    L, check_rwlock(L), lock_to_read, unlock_rwlock, "rwlock read_lock");
 }
 
 /***
@@ -208,11 +205,8 @@ Lets this process write for a block, however that ends.
 @see Guard:close
 */
 static int l_write_guard(lua_State *L) {
-  struct ux_sync *o = check_rwlock(L);
-  struct ux_deadline deadline = ux_check_deadline(L, 2);
-  struct ux_sync_guard *g = ux_sync_guard_new(L, unlock_rwlock);
-  int err = lock_to_write(L, o, &deadline);
-  return ux_sync_guard_result(L, g, err, "rwlock write_lock");
+  return ux_sync_guard(
+    L, check_rwlock(L), lock_to_write, unlock_rwlock, "rwlock write_lock");
 }
 
 /***

@@ -123,14 +123,12 @@ static inline bool ux_sync_is_taken(int err) {
 
 /* ---- guards: what lets a lock go at the end of a block */
 
-/* Pushes a closed one for the object at arg 1. */
-struct ux_sync_guard *ux_sync_guard_new(lua_State *L,
-                                        int (*unlock)(struct ux_sync *o));
-
-/* Returns the guard at the top of the stack, and "recovered" for EOWNERDEAD;
-   or nil, message, errno. Call it right after the lock was taken, or not. */
-int ux_sync_guard_result(lua_State *L, struct ux_sync_guard *g, int err,
-                         const char *what);
+/* Takes the object at arg 1 within the timeout at arg 2, and pushes what lets
+   it go. Returns that, and "recovered" for EOWNERDEAD; or nil, message, errno. */
+int ux_sync_guard(lua_State *L, struct ux_sync *o,
+                  int (*lock)(lua_State *L, struct ux_sync *o,
+                              struct ux_deadline *deadline),
+                  int (*unlock)(struct ux_sync *o), const char *what);
 
 void ux_sync_open_guard(lua_State *L);
 
