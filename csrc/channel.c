@@ -115,8 +115,7 @@ static struct ux_channel *new_channel(lua_State *L) {
   ux_class_open(L, &ux_channel_class);
   lua_pop(L, 1);
   struct ux_channel *c = ux_new(L, &ux_channel_class);
-  c->segment.fd = c->segment.live = -1;
-  c->segment.ringer = c->segment.line = c->segment.watch = -1;
+  c->segment = UX_SEGMENT_NONE;
   c->evict_after = INT64_C(1000000000);
   return c;
 }

@@ -174,8 +174,7 @@ static int make_named(struct ux_segment *s, const char *name, mode_t mode) {
 }
 
 static void start(struct ux_segment *s) {
-  *s = (struct ux_segment){
-    .fd = -1, .live = -1, .ringer = -1, .line = -1, .watch = -1};
+  *s = UX_SEGMENT_NONE;
   ux_segment_enter_list(s);
 }
 
@@ -330,8 +329,7 @@ static uint32_t count_alive(int fd, uint32_t slots) {
 
 int ux_segment_look(const char *name, struct ux_segment_info *info) {
   char path[UX_SEGMENT_NAME_SIZE + 32];
-  struct ux_segment s = {
-    .fd = -1, .live = -1, .ringer = -1, .line = -1, .watch = -1};
+  struct ux_segment s = UX_SEGMENT_NONE;
   int err = ux_segment_path(name, path);
   if (err != 0) return err;
   s.fd = open_path(path);

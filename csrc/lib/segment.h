@@ -74,6 +74,11 @@ struct ux_segment {
   struct ux_segment *next, **link;   /* all of this process, for fork */
 };
 
+/* A handle that is not attached, and holds nothing. */
+#define UX_SEGMENT_NONE \
+  ((struct ux_segment){ \
+    .fd = -1, .live = -1, .ringer = -1, .line = -1, .watch = -1})
+
 /* Makes a segment, complete before anybody can see it, and takes part. With a
    name (no slash: in the system's place for shared memory; else a path)
    others open it by name, EEXIST if there is one. Without one it is a memfd
