@@ -1,13 +1,12 @@
 local t = require "support"
+local channels = require "support.channels"
 local ipc = require "unixipc"
 
 local channel, poll, process = ipc.channel, ipc.poll, ipc.process
 
-local SOON = 5 * t.slow
+local in_child = channels.child
 
-local function in_child(fn, ...)
-  return assert(process.fork(fn, ...))
-end
+local SOON = 5 * t.slow
 
 describe("channel.duplex", function()
   it("connects two ends", function()

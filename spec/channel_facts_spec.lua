@@ -9,16 +9,7 @@ local channel, process, poll, errno =
   ipc.channel, ipc.process, ipc.poll, ipc.errno
 local child, finish, gate = channels.child, channels.finish, channels.gate
 local drain, WAIT = channels.drain, channels.WAIT
-
--- A queue made as options say, and one for one sender and one receiver.
-local function each_kind(options, fn)
-  for _, single in ipairs {false, true} do
-    local all = {single = single}
-    for key, value in pairs(options) do all[key] = value end
-    local q <close> = assert(channel.queue(nil, all))
-    fn(q)
-  end
-end
+local each_kind = channels.each_kind
 
 local function ready(objects, timeout)
   local list, why = poll.wait(objects, timeout)

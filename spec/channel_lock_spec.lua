@@ -31,6 +31,15 @@ local function fill(b)
   while b:send(("x"):rep(100), 0) do end
 end
 
+-- A broadcast that is full, its subscriber, and the process that has its lock.
+local function full(evict_after)
+  local name, b = broadcast {policy = "evict", evict_after = evict_after}
+  local s = assert(channel.from(b:descriptor()))
+  assert(s:subscribe())
+  fill(b)
+  return b, s, hold(name)
+end
+
 describe("A broadcast whose lock is held", function()
   it("is subscribed to when the lock is let go", function()
     local name, b = broadcast {}
@@ -56,12 +65,8 @@ describe("A broadcast whose lock is held", function()
   end)
 
   it("is sent to within the time there is, and the slow stay", function()
-    local name, b = broadcast {policy = "evict", evict_after = 0.01}
-    local s <close> = assert(channel.from(b:descriptor()))
-    local _ <close> = b
-    assert(s:subscribe())
-    fill(b)
-    local holder <close> = hold(name)
+    local b, s, holder = full(0.01)
+    local _ <close> = t.closer(b, s, holder)
     holder:kill "STOP"
     for _, timeout in ipairs {0, 0.005, 0.1} do
       local took, _, message, code = t.took(b.send, b, "late", timeout)
@@ -76,24 +81,16 @@ describe("A broadcast whose lock is held", function()
   end)
 
   it("is not waited for once more when time runs out", function()
-    local name, b = broadcast {policy = "evict", evict_after = 1}
-    local s <close> = assert(channel.from(b:descriptor()))
-    local _ <close> = b
-    assert(s:subscribe())
-    fill(b)
-    local holder <close> = hold(name)
+    local b, s, holder = full(1)
+    local _ <close> = t.closer(b, s, holder)
     local took = t.took(b.send, b, "late", 1.1)
     assert.is_true(took >= 1.1 and took < 2, took)
     let_go(holder)
   end)
 
   it("throws out the slow when the lock is let go", function()
-    local name, b = broadcast {policy = "evict", evict_after = 0.01}
-    local s <close> = assert(channel.from(b:descriptor()))
-    local _ <close> = b
-    assert(s:subscribe())
-    fill(b)
-    local holder <close> = hold(name)
+    local b, s, holder = full(0.01)
+    local _ <close> = t.closer(b, s, holder)
     holder.stdin:write "wait\ngo\n"
     assert.is_true(b:send "late")
     t.refused("ENOTCONN", s:receive(0))

@@ -11,20 +11,11 @@ local ipc = require "unixipc"
 local channel, process, errno = ipc.channel, ipc.process, ipc.errno
 local child, finish, gate = channels.child, channels.finish, channels.gate
 local fill, drain, WAIT = channels.fill, channels.drain, channels.WAIT
+local each_kind = channels.each_kind
 
 local SMALL <const> = {capacity = 4096}
 -- Two messages of its longest are all that it holds.
 local TINY <const> = {capacity = 1024}
-
--- Of either way a queue can be made.
-local function each_kind(options, fn)
-  for _, single in ipairs {false, true} do
-    local all = {single = single}
-    for key, value in pairs(options) do all[key] = value end
-    local q <close> = assert(channel.queue(nil, all))
-    fn(q)
-  end
-end
 
 local function list_of(n, fn)
   local list = {}

@@ -1,20 +1,13 @@
 local t = require "support"
+local channels = require "support.channels"
 local ipc = require "unixipc"
 
 local channel, codec, poll, process =
   ipc.channel, ipc.codec, ipc.poll, ipc.process
 
+local in_child, finish = channels.child, channels.finish
+
 local SOON = 5 * t.slow
-
-local function in_child(fn, ...)
-  return assert(process.fork(fn, ...))
-end
-
-local function finish(...)
-  for _, child in ipairs {...} do
-    assert.same({"exit", 0}, {child:wait(4 * SOON)})
-  end
-end
 
 -- Numbers from 1 to n, each once, of each of the senders, in order of each.
 local function check_order(list, senders, n)

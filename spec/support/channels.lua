@@ -2,7 +2,7 @@
 local t = require "support"
 local ipc = require "unixipc"
 
-local process = ipc.process
+local channel, process = ipc.channel, ipc.process
 
 local channels = {
   WAIT = 20 * t.slow, -- longer than anything here takes
@@ -63,6 +63,17 @@ function channels.await(fn)
     process.sleep(0.001)
   until process.now() > finish
   error("it did not come to that", 2)
+end
+
+--- Calls fn with a queue made as options say, and with one for one sender and
+-- one receiver.
+function channels.each_kind(options, fn)
+  for _, single in ipairs {false, true} do
+    local all = {single = single}
+    for key, value in pairs(options) do all[key] = value end
+    local q <close> = assert(channel.queue(nil, all))
+    fn(q)
+  end
 end
 
 --- Sends messages, of 99 bytes and numbered from 1, until there is no room:
