@@ -86,8 +86,6 @@ struct sending {
 
 static int attempt_put(struct ux_channel_call *call) {
   const struct sending *s = (const struct sending *)call;
-  int err = ux_channel_begin(call->channel);
-  if (err != 0) return err;
   return ux_ring_put(
     call->ring, s->bytes.data, s->bytes.length, s->bytes.mark);
 }
@@ -134,7 +132,9 @@ static int put_slowly(lua_State *L, struct sending *s, int timeout_arg) {
 
 static int put(lua_State *L, struct sending *s, int timeout_arg) {
   struct ux_channel *c = s->call.channel;
-  int err = attempt_put(&s->call);
+  int err = ux_channel_begin(c);
+  if (err != 0) return err;
+  err = attempt_put(&s->call);
   if (err != EAGAIN && !ux_channel_is_moment(&s->call, err)) return err;
   if (err == EAGAIN && c->overflow == UX_CHANNEL_FAIL) return EAGAIN;
   return put_slowly(L, s, timeout_arg);
@@ -185,7 +185,7 @@ struct sending_many {
 
 static int attempt_put_many(struct ux_channel_call *call) {
   struct sending_many *s = (struct sending_many *)call;
-  int err = ux_channel_begin(call->channel);
+  int err = 0;
   while (err == 0 && s->first < s->count) {
     size_t done;
     err = ux_ring_put_many(
