@@ -124,7 +124,8 @@ static inline bool ux_sync_is_taken(int err) {
 /* ---- guards: what lets a lock go at the end of a block */
 
 /* Takes the object at arg 1 within the timeout at arg 2, and pushes what lets
-   it go. Returns that, and "recovered" for EOWNERDEAD; or nil, message, errno. */
+   it go. Returns that, and "recovered" for EOWNERDEAD; or nil, message,
+   errno. */
 int ux_sync_guard(lua_State *L, struct ux_sync *o,
                   int (*lock)(lua_State *L, struct ux_sync *o,
                               struct ux_deadline *deadline),
